@@ -1,0 +1,97 @@
+"""Which StorPool client (SP_OURID) a host is."""
+
+from __future__ import annotations
+
+from typing import Callable, Iterator, Mapping
+
+from storpool_addon.config import Config
+from storpool_addon.errors import ConfigError, HostError, OpenNebulaRefused
+from storpool_addon.hosts.shell import Hosts
+from storpool_addon.opennebula.host import Host
+from storpool_addon.storpool import conf
+
+# storpool_confget prints `SP_OURID=11` among others; with -s it does so for another host.
+_CONFGET = 'PATH=$PATH:/usr/sbin; storpool_confget ${1:+-s "$1"}\n'
+
+Lookup = Callable[[str], "int | None"]
+
+
+class Clients:
+    """Client ids by host name; each is looked up once in a process.
+
+    find_host gives OpenNebula's record of a host. bridges are asked about hosts that nobody else knows.
+    """
+
+    def __init__(self, config: Config, hosts: Hosts, find_host: Callable[[str], Host]) -> None:
+        self._config = config
+        self._hosts = hosts
+        self._find_host = find_host
+        self._known: dict[str, int] = {}
+        self._ways: Mapping[str, Lookup] = {
+            "LOCAL": self._local,
+            "ONEHOST": self._onehost,
+            "FROMHOST": self._from_host,
+            "HOSTHOSTNAME": self._hostname,
+        }
+
+    def client_id(self, host: str, bridges: tuple[str, ...] = ()) -> int:
+        """The client id of a host; ConfigError when none of STORPOOL_CLIENT_ID_SOURCES knows it."""
+        if host not in self._known:
+            self._known[host] = self._look_up(host, bridges)
+        return self._known[host]
+
+    def _look_up(self, host: str, bridges: tuple[str, ...]) -> int:
+        tried = []
+        for source in self._config.client_id_sources:
+            tried.append(source)
+            for found in self._ask(source, host, bridges):
+                if found is not None:
+                    return found
+        raise ConfigError(
+            f"the StorPool client id of host {host} is not known (asked {', '.join(tried)});"
+            f" set it with: onehost update {host} (SP_OURID=…), or give the host a section in /etc/storpool.conf"
+        )
+
+    def _ask(self, source: str, host: str, bridges: tuple[str, ...]) -> Iterator[int | None]:
+        if source in self._ways:
+            yield self._ways[source](host)
+        elif source == "BRIDGELIST":
+            for bridge in bridges:
+                for name in self._spellings(host):
+                    yield self._confget(bridge, name)
+
+    def _spellings(self, host: str) -> list[str]:
+        domain = self._config.common_domain
+        return [host, f"{host}.{domain}"] if domain else [host]
+
+    def _local(self, host: str) -> int | None:
+        for name in self._spellings(host):
+            found = conf.client_id(name)
+            if found is not None:
+                return found
+        return None
+
+    def _onehost(self, host: str) -> int | None:
+        try:
+            return self._find_host(host).client_id
+        except OpenNebulaRefused:
+            return None
+
+    def _hostname(self, host: str) -> int | None:
+        try:
+            hostname = self._find_host(host).hostname
+        except OpenNebulaRefused:
+            return None
+        return self._local(hostname) if hostname and hostname != host else None
+
+    def _from_host(self, host: str) -> int | None:
+        return self._confget(host, "")
+
+    def _confget(self, host: str, section: str) -> int | None:
+        try:
+            printed = self._hosts.on(host).run(_CONFGET, section, what="storpool_confget", timeout_s=10)
+        except HostError:
+            return None
+        values = dict(line.partition("=")[::2] for line in printed.splitlines())
+        found = values.get("SP_OURID", "").strip("'\"")
+        return int(found) if found.isdigit() else None

@@ -1,0 +1,119 @@
+"""The directory of a VM on a host: links to the devices of its disks, and the directory as a whole."""
+
+from __future__ import annotations
+
+import re
+from shlex import quote
+from typing import IO, Iterable, Sequence
+
+from storpool_addon.errors import UsageError
+from storpool_addon.hosts.shell import Shell
+
+DEVICES = "/dev/storpool"
+# A directory holds deployment files, and the guest's memory when it was saved to a file.
+TRANSFER_TIMEOUT_S = 3600.0
+MAKE_TIMEOUT_S = 300.0
+# <datastore location>/<system datastore id>/<VM id>: nothing else is ever removed or moved.
+_DIRECTORY = re.compile(r"(/[^/]+)*/[0-9]+/[0-9]+", re.ASCII)
+
+_FUNCTIONS = r"""
+set -euo pipefail
+fail() { echo "$1" >&2; exit 1; }
+# StorPool answers when the device is there; udev's link to it may come a moment later.
+wait_for() {
+    for _ in {1..100}; do [ -e "$1" ] && return; sleep 0.1; done
+    fail "device $1 did not appear within 10 s; is the volume attached to this host?"
+}
+link() {
+    [ ! -e "$1" ] || [ -L "$1" ] || fail "$1 is a file, not a link to a StorPool device; move it away"
+    mkdir -p "${1%/*}"
+    ln -sfn "$2" "$1"
+}
+"""
+_LINK = _FUNCTIONS + 'while [ $# -gt 0 ]; do wait_for "$2"; link "$1" "$2"; shift 2; done\n'
+_MAKE = _FUNCTIONS + 'path=$1 device=$2; shift 2; wait_for "$device"; "$@" "$device" >/dev/null; link "$path" "$device"\n'
+# A context image of an earlier driver is a file: the new one replaces it.
+_WRITE = (
+    _FUNCTIONS
+    + 'wait_for "$2"; dd of="$2" bs=1M iflag=fullblock conv=notrunc,fsync status=none\n'
+    + '[ -L "$1" ] || rm -f "$1"; link "$1" "$2"\n'
+)
+_UNLINK = _FUNCTIONS + 'for disk; do if [ -L "$disk" ]; then rm -f "$disk"; fi; rm -f "$disk.monitor"; done\n'
+_REMOVE = _FUNCTIONS + 'rm -rf --one-file-system "$1"\n'
+_MAKE_DIRECTORY = _FUNCTIONS + 'mkdir -p "$1"\n'
+_RENAME = _FUNCTIONS + '[ -e "$1" ] || exit 0\nmkdir -p "$2"\ncp -a "$1/." "$2/"\nrm -rf --one-file-system "$1"\n'
+_RECEIVE = 'mkdir -p "$1" && tar -C "$1" --sparse -xf -'
+_SEND = (
+    _FUNCTIONS
+    + """
+[ -e "$1" ] || exit 0
+# tar ends with 1 when a file changed under it: the log of a guest that runs on is no reason to fail.
+{ tar -C "$1" --sparse -cf - . || [ $? -eq 1 ]; } | ssh -o BatchMode=yes -o ConnectTimeout=5 -- "$2" "$3"
+"""
+)
+
+
+def device(volume: str) -> str:
+    """The device of an attached volume on its host."""
+    return f"{DEVICES}/{volume}"
+
+
+def link(shell: Shell, disks: Iterable[tuple[str, str]]) -> None:
+    """Make each `(path, volume)` a link to the volume's device, once the device is there."""
+    words = [word for path, volume in disks for word in (path, device(volume))]
+    shell.run(_LINK, *words, what=f"linking {', '.join(words[::2])}")
+
+
+def make(shell: Shell, path: str, volume: str, command: Sequence[str]) -> None:
+    """Run `command` (mkfs, mkswap) on the volume's device, then link it."""
+    what = f"{command[0]} on volume {volume}"
+    shell.run(_MAKE, path, device(volume), *command, what=what, timeout_s=MAKE_TIMEOUT_S)
+
+
+def write(shell: Shell, path: str, volume: str, content: IO[bytes]) -> None:
+    """Fill the volume with `content`, then link it."""
+    shell.run(_WRITE, path, device(volume), what=f"writing volume {volume}", timeout_s=MAKE_TIMEOUT_S, stdin=content)
+
+
+def unlink(shell: Shell, paths: Sequence[str]) -> None:
+    """Remove the links of disks; a path that is no link is left alone."""
+    shell.run(_UNLINK, *paths, what=f"removing {', '.join(paths)}")
+
+
+def remove(shell: Shell, directory: str) -> None:
+    """Remove a VM's directory."""
+    shell.run(_REMOVE, _checked(directory), what=f"removing {directory}", timeout_s=MAKE_TIMEOUT_S)
+
+
+def make_directory(shell: Shell, directory: str) -> None:
+    """Make a VM's directory."""
+    shell.run(_MAKE_DIRECTORY, _checked(directory), what=f"making {directory}")
+
+
+def move_within(shell: Shell, source: str, target: str) -> None:
+    """Move a VM's directory on one host; done already when the source is not there."""
+    what = f"moving {source} to {target}"
+    shell.run(_RENAME, _checked(source), _checked(target), what=what, timeout_s=TRANSFER_TIMEOUT_S)
+
+
+def copy_to(shell: Shell, source: str, target_host: str, target: str) -> None:
+    """Copy a VM's directory from the shell's host straight to another; nothing to do when it is not there.
+
+    The bytes go from host to host, as OpenNebula's own ssh driver sends them; the agent is forwarded for that.
+    """
+    receive = " ".join(["bash", "-c", quote(_RECEIVE), "storpool-addon", quote(_checked(target))])
+    shell.run(
+        _SEND,
+        _checked(source),
+        target_host,
+        receive,
+        what=f"copying {source} to {target_host}:{target}",
+        timeout_s=TRANSFER_TIMEOUT_S,
+        forward_agent=True,
+    )
+
+
+def _checked(directory: str) -> str:
+    if not _DIRECTORY.fullmatch(directory) or ".." in directory.split("/"):
+        raise UsageError(f"{directory!r} is not the directory of a VM (<datastores>/<id>/<VM id>)")
+    return directory

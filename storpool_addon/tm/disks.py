@@ -1,0 +1,115 @@
+"""The disks of a VM as an action sees them: volume, kind, attach mode, and where each of them lives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Iterable, NamedTuple
+
+from storpool_addon import names
+from storpool_addon.config import Config
+from storpool_addon.errors import UsageError
+from storpool_addon.opennebula.datastore import Datastore
+from storpool_addon.opennebula.location import Location
+from storpool_addon.opennebula.vm import Disk, Vm
+from storpool_addon.volumes import Placement, Volumes
+
+if TYPE_CHECKING:
+    from storpool_addon.driver import Driver
+
+TM_MAD = "storpool"
+
+
+class Subject(NamedTuple):
+    """A disk and all that an action needs to act on it.
+
+    volumes: the StorPool that keeps it. config: the site's, with what the disk's datastore and the VM override.
+    """
+
+    vm: Vm
+    disk: Disk
+    volume: str
+    datastore: Datastore
+    volumes: Volumes
+    config: Config
+
+    @property
+    def mode(self) -> str:
+        """How the volume is attached: libvirt opens even a read-only disk for writing unless told otherwise."""
+        return self.config.readonly_mode if self.disk.readonly else "rw"
+
+    def placement(self, client: int) -> Placement:
+        """The volume on one client and on no other."""
+        return Placement(self.volume, client, self.mode)
+
+
+def subject(driver: Driver, location: Location, vm_id: int, datastore_id: int) -> Subject:
+    """The disk that `location` names; StateError when the VM has no such disk."""
+    if location.disk_id is None:
+        raise UsageError(f"{location.path!r} is not the path of a disk (…/disk.N)")
+    vm = driver.one.vm(vm_id)
+    return of_disk(driver, vm, vm.disk(location.disk_id), driver.one.datastore(datastore_id))
+
+
+def of_disk(driver: Driver, vm: Vm, disk: Disk, datastore: Datastore) -> Subject:
+    """A disk whose datastore is known."""
+    config = driver.config.for_datastore(datastore).for_vm(vm)
+    volume = volume_name(config, vm, disk)
+    return Subject(vm, disk, volume, datastore, driver.volumes(datastore), config)
+
+
+def on_storpool(driver: Driver, vm: Vm) -> list[Subject]:
+    """Every disk of the VM that this driver keeps; disks of other drivers are theirs to move."""
+    datastore = driver.one.datastore
+    return [of_disk(driver, vm, disk, datastore(disk.datastore_id)) for disk in vm.disks if disk.tm_mad == TM_MAD]
+
+
+def volume_name(config: Config, vm: Vm, disk: Disk) -> str:
+    """The volume behind a disk; the names are those of the bash addon, and stay."""
+    if disk.is_volatile:
+        return names.volatile(config.one_px, vm.id, disk.disk_id, swap=disk.is_swap)
+    image = names.of_source(disk.source)
+    return names.vm_disk(image, vm.id, disk.disk_id) if has_own_volume(disk) else image
+
+
+def has_own_volume(disk: Disk) -> bool:
+    """Whether the VM has a volume of its own for an image: a clone, or the copy that a CDROM is attached as."""
+    return bool(disk.clone) or disk.is_cdrom
+
+
+def kind(disk: Disk) -> str:
+    """The `type` tag of a disk's volume."""
+    if disk.is_volatile:
+        return "VOLRO" if disk.readonly else "VOL"
+    if disk.is_cdrom:
+        return "CDROM"
+    if disk.is_immutable:
+        return "IMMUT"
+    word = "NPERS" if disk.clone else "PERS"
+    return word + "RO" if disk.readonly else word
+
+
+def home_volumes(driver: Driver, vm: Vm, system: Datastore) -> list[str]:
+    """Volumes that belong to the VM itself and are there now: context image, UEFI variables, saved memory."""
+    config = driver.config.for_datastore(system).for_vm(vm)
+    wanted = home_volume_names(config, vm)
+    volumes = driver.volumes(system)
+    return [name for name in wanted if volumes.find(name) is not None]
+
+
+def home_volume_names(config: Config, vm: Vm) -> list[str]:
+    """What `home_volumes` looks for."""
+    found = []
+    if vm.context_disk_id is not None:
+        found.append(names.context(config.one_px, vm.id, vm.context_disk_id))
+    if vm.attribute("T_OS_NVRAM"):
+        found.append(names.nvram(config.one_px, vm.id))
+    if config.checkpoint_on_volume:
+        found.append(names.checkpoint(config.one_px, vm.id))
+    return found
+
+
+def by_cluster(subjects: Iterable[Subject]) -> list[list[Subject]]:
+    """The subjects in groups, one for each StorPool cluster: a call goes to one cluster."""
+    groups: dict[object, list[Subject]] = {}
+    for each in subjects:
+        groups.setdefault(each.volumes.api, []).append(each)
+    return list(groups.values())

@@ -1,0 +1,111 @@
+"""Giving a VM its disks: clone, ln, mkimage, mkswap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Sequence
+
+from storpool_addon import names, qos, tags
+from storpool_addon.hosts import vmdir
+from storpool_addon.hosts.filesystems import SWAP, make_command
+from storpool_addon.errors import UsageError
+from storpool_addon.opennebula.location import Location
+from storpool_addon.opennebula.protocol import number, protocol, text
+from storpool_addon.tm import disks
+from storpool_addon.tm.disks import Subject
+from storpool_addon.undo import Undo
+from storpool_addon.units import mib_to_bytes
+
+if TYPE_CHECKING:
+    from storpool_addon.driver import Driver
+
+
+@protocol(source=text, target=Location.parse, vm_id=number, datastore_id=number)
+def clone(driver: Driver, source: str, target: Location, vm_id: int, datastore_id: int) -> None:
+    """A private, writable copy of an image for a VM's disk, attached to the VM's host and linked there."""
+    disk = disks.subject(driver, target, vm_id, datastore_id)
+    image = names.of_source(source.rpartition(":")[2])
+    with Undo(driver.log) as undo:
+        _copy(driver, undo, disk, image)
+        _attach(driver, disk, target.host)
+        vmdir.link(driver.hosts.on(target.host), [(target.path, disk.volume)])
+
+
+@protocol(source=text, target=Location.parse, vm_id=number, datastore_id=number)
+def ln(driver: Driver, source: str, target: Location, vm_id: int, datastore_id: int) -> None:
+    """A persistent image, or a private copy of a CDROM image, attached to the VM's host and linked there."""
+    disk = disks.subject(driver, target, vm_id, datastore_id)
+    image = names.of_source(source.rpartition(":")[2])
+    with Undo(driver.log) as undo:
+        if disks.has_own_volume(disk.disk):
+            _copy(driver, undo, disk, image)
+            _attach(driver, disk, target.host)
+        else:
+            _lend(driver, undo, disk, target.host)
+        vmdir.link(driver.hosts.on(target.host), [(target.path, disk.volume)])
+
+
+@protocol(size_mib=number, image_format=text, target=Location.parse, vm_id=number, datastore_id=number)
+def mkimage(
+    driver: Driver, size_mib: int, image_format: str, target: Location, vm_id: int, datastore_id: int
+) -> None:
+    """A volatile disk, with a file system when its FS asks for one."""
+    disk = disks.subject(driver, target, vm_id, datastore_id)
+    if image_format.lower() != "raw":
+        raise UsageError(f"disk {target.disk_id} of VM {vm_id}: format {image_format!r} is not supported, use raw")
+    filesystem = disk.disk.fs.lower()
+    options = disk.config.fs_options(filesystem)
+    _volatile(driver, disk, target, size_mib, make_command(filesystem, options) if filesystem else ())
+
+
+@protocol(size_mib=number, target=Location.parse, vm_id=number, datastore_id=number)
+def mkswap(driver: Driver, size_mib: int, target: Location, vm_id: int, datastore_id: int) -> None:
+    """A volatile disk that is a swap area."""
+    disk = disks.subject(driver, target, vm_id, datastore_id)
+    _volatile(driver, disk, target, size_mib, make_command(SWAP))
+
+
+def _copy(driver: Driver, undo: Undo, disk: Subject, image: str) -> None:
+    """Make the VM's own volume as a clone of the image, grown to the disk's size."""
+    size_mib, original = disk.disk.size_mib, disk.disk.original_size_mib
+    grown = mib_to_bytes(size_mib) if size_mib and original and size_mib > original else None
+    template = None if disk.config.no_volume_template else names.template(disk.config.one_px, disk.datastore.id)
+    wanted = _tags(driver, disk, qos.VM_FIRST)
+    if disk.volumes.create(disk.volume, base_on=image, size=grown, template=template, tags=wanted):
+        undo.add(f"delete volume {disk.volume}", disk.volumes.discard, disk.volume)
+
+
+def _lend(driver: Driver, undo: Undo, disk: Subject, host: str) -> None:
+    """Attach a persistent image for the VM and say so in its tags.
+
+    Attached first: an image whose device is open elsewhere is refused before anything about it changes.
+    """
+    before = disk.volumes.owned(disk.volume)
+    wanted = _tags(driver, disk, qos.IMAGE_FIRST)
+    undo.add(f"detach volume {disk.volume}", disk.volumes.release, [disk.volume], force=False)
+    _attach(driver, disk, host)
+    old = {key: before.tags.get(key, "") for key in wanted}
+    undo.add(f"give volume {disk.volume} its tags back", disk.volumes.tag, disk.volume, old)
+    disk.volumes.tag(disk.volume, wanted)
+
+
+def _attach(driver: Driver, disk: Subject, host: str) -> None:
+    client = driver.client_id(host, disk.vm, disk.datastore)
+    disk.volumes.place([disk.placement(client)])
+
+
+def _volatile(
+    driver: Driver, disk: Subject, target: Location, size_mib: int, make: Sequence[str]
+) -> None:
+    if size_mib <= 0:
+        raise UsageError(f"disk {target.disk_id} of VM {disk.vm.id}: a size of {size_mib} MiB is not possible")
+    template = names.template(disk.config.one_px, disk.datastore.id)
+    wanted = _tags(driver, disk, qos.VM_FIRST)
+    with Undo(driver.log) as undo:
+        if disk.volumes.create(disk.volume, size=mib_to_bytes(size_mib), template=template, tags=wanted):
+            undo.add(f"delete volume {disk.volume}", disk.volumes.discard, disk.volume)
+        _attach(driver, disk, target.host)
+        shell = driver.hosts.on(target.host)
+        if make:
+            vmdir.make(shell, target.path, disk.volume, make)
+        else:
+            vmdir.link(shell, [(target.path, disk.volume)])

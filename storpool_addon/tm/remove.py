@@ -1,0 +1,79 @@
+"""Taking disks away from a VM: delete, mvds; and the VM's directory with what belongs to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from storpool_addon import names, tags
+from storpool_addon.hosts import vmdir
+from storpool_addon.opennebula.location import Location
+from storpool_addon.opennebula.protocol import number, protocol, text
+from storpool_addon.opennebula.states import LcmState
+from storpool_addon.tm import disks
+from storpool_addon.tm.disks import Subject
+
+if TYPE_CHECKING:
+    from storpool_addon.driver import Driver
+
+
+@protocol(target=Location.parse, vm_id=number, datastore_id=number)
+def delete(driver: Driver, target: Location, vm_id: int, datastore_id: int) -> None:
+    """A disk of a VM, or (a path without disk.N) the VM's directory and the volumes that belong to it."""
+    if target.disk_id is None:
+        _delete_directory(driver, target, vm_id, datastore_id)
+        return
+    disk = disks.subject(driver, target, vm_id, datastore_id)
+    if disk.disk.is_volatile or disks.has_own_volume(disk.disk):
+        # The copy of a CDROM holds nothing that its image does not.
+        keep = not disk.disk.is_cdrom
+        disk.volumes.delete(disk.volume, keep=keep, snapshots=_snapshots(disk))
+    else:
+        _give_back(disk)
+    _unlink(driver, target)
+
+
+@protocol(source=Location.parse, target=text, vm_id=number, datastore_id=number)
+def mvds(driver: Driver, source: Location, target: str, vm_id: int, datastore_id: int) -> None:
+    """A persistent image goes back to its datastore: detached everywhere and nobody's."""
+    disk = disks.subject(driver, source, vm_id, datastore_id)
+    image = names.of_source(target)
+    if disk.volume != image and disk.volumes.find(image) is None:
+        disk.volumes.rename(disk.volume, image)
+    _give_back(disk._replace(volume=image))
+    _unlink(driver, source)
+
+
+def _give_back(disk: Subject) -> None:
+    volume = disk.volumes.find(disk.volume)
+    if volume is None:
+        disk.volumes.log(f"volume {disk.volume} is not there any more; nothing to give back")
+        return
+    disk.volumes.release([disk.volume])
+    disk.volumes.tag(disk.volume, tags.released(disk.config, ""))
+
+
+def _snapshots(disk: Subject) -> list[str]:
+    """Snapshots that go with a disk, by the exact names that oned knows them by."""
+    vm = disk.vm
+    found = [names.disk_snapshot(disk.volume, each.id) for each in vm.snapshots_of(disk.disk.disk_id)]
+    # A VM that is recreated keeps its VM snapshots: oned lists them on.
+    if disk.config.vmsnapshot_delete_on_terminate and vm.lcm_state != LcmState.CLEANUP_RESUBMIT:
+        found += [names.vm_snapshot(disk.volume, each.hypervisor_id) for each in vm.vm_snapshots]
+    return found
+
+
+def _delete_directory(driver: Driver, target: Location, vm_id: int, datastore_id: int) -> None:
+    vm, system = driver.one.vm(vm_id), driver.one.datastore(datastore_id)
+    config = driver.config.for_datastore(system).for_vm(vm)
+    volumes = driver.volumes(system)
+    for name in disks.home_volume_names(config, vm):
+        volumes.delete(name, keep=False)
+    if vm.has_tpm:
+        volumes.delete(names.tpm(config.one_px, vm.id))
+    with driver.dead_host_is_no_obstacle(f"{target.path} stays there"):
+        vmdir.remove(driver.hosts.on(target.host), target.path)
+
+
+def _unlink(driver: Driver, target: Location) -> None:
+    with driver.dead_host_is_no_obstacle(f"the link {target.path} stays there"):
+        vmdir.unlink(driver.hosts.on(target.host), [target.path])
