@@ -1,0 +1,114 @@
+"""A datastore as oned describes it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from storpool_addon.opennebula.location import absolute
+from storpool_addon.opennebula.states import DatastoreType, known
+from storpool_addon.opennebula.xml import Attributes, Node, is_true
+
+
+class Datastore(NamedTuple):
+    """A datastore.
+
+    base_path: its directory, without double slashes. cluster_ids: of OpenNebula's clusters. attributes: its
+    TEMPLATE; those that oned keeps encrypted are plain text where oned decrypts them for the driver.
+    """
+
+    id: int
+    uid: int
+    gid: int
+    name: str
+    type: int
+    disk_type: int
+    state: int
+    ds_mad: str
+    tm_mad: str
+    base_path: str
+    cluster_ids: tuple[int, ...]
+    images: tuple[int, ...]
+    attributes: Attributes
+
+    @classmethod
+    def from_node(cls, node: Node) -> Datastore:
+        """The datastore in a DATASTORE element."""
+        datastore_id = node.number("ID")
+        node = node.named(f"datastore {datastore_id}")
+        return cls(
+            id=datastore_id,
+            uid=node.number("UID", -1),
+            gid=node.number("GID", -1),
+            name=node.text("NAME"),
+            type=known(DatastoreType, node.number("TYPE", 0)),
+            disk_type=node.number("DISK_TYPE", 0),
+            state=node.number("STATE", 0),
+            ds_mad=node.text("DS_MAD"),
+            tm_mad=node.text("TM_MAD"),
+            base_path=_base_path(node),
+            cluster_ids=node.numbers("CLUSTERS/ID") or node.numbers("CLUSTER_ID"),
+            images=node.numbers("IMAGES/ID"),
+            attributes=node.attributes("TEMPLATE"),
+        )
+
+    def attribute(self, name: str) -> str:
+        """An attribute of TEMPLATE, "" when the datastore does not have it."""
+        return self.attributes.get(name, "")
+
+    @property
+    def is_system(self) -> bool:
+        """Whether VMs are deployed on it."""
+        return self.type == DatastoreType.SYSTEM
+
+    @property
+    def shared(self) -> bool:
+        """SHARED: whether oned takes the datastore for one that all hosts see."""
+        return is_true(self.attribute("SHARED"))
+
+    @property
+    def bridge_list(self) -> tuple[str, ...]:
+        """Hosts that work on images; empty when the front-end does."""
+        return tuple(self.attribute("BRIDGE_LIST").split())
+
+    @property
+    def export_bridge_list(self) -> tuple[str, ...]:
+        """Hosts that export images: EXPORT_BRIDGE_LIST, else BRIDGE_LIST."""
+        return tuple(self.attribute("EXPORT_BRIDGE_LIST").split()) or self.bridge_list
+
+    @property
+    def restricted_dirs(self) -> tuple[str, ...]:
+        """Directories from which no image may be registered; empty when the datastore does not say."""
+        return tuple(self.attribute("RESTRICTED_DIRS").split())
+
+    @property
+    def safe_dirs(self) -> tuple[str, ...]:
+        """Directories below restricted ones from which images may be registered all the same."""
+        return tuple(self.attribute("SAFE_DIRS").split())
+
+    @property
+    def limit_transfer_bw(self) -> str:
+        """LIMIT_TRANSFER_BW: bytes in a second, with an optional K, M or G; "" for no limit."""
+        return self.attribute("LIMIT_TRANSFER_BW")
+
+    @property
+    def no_decompress(self) -> bool:
+        """Whether compressed sources are kept as they are."""
+        return is_true(self.attribute("NO_DECOMPRESS"))
+
+    @property
+    def staging_dir(self) -> str:
+        """STAGING_DIR, "" when the datastore does not say."""
+        return self.attribute("STAGING_DIR")
+
+    @property
+    def rsync_host(self) -> str:
+        """Of a backup datastore: the server that keeps its files."""
+        return self.attribute("RSYNC_HOST")
+
+
+def _base_path(node: Node) -> str:
+    text = node.text("BASE_PATH")
+    try:
+        return absolute(text) if text else ""
+    except ValueError:
+        raise node.wrong("BASE_PATH", text, "a plain absolute path") from None

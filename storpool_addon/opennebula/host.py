@@ -1,0 +1,52 @@
+"""A host as oned describes it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from storpool_addon.opennebula.states import HostState, known
+from storpool_addon.opennebula.xml import Attributes, Node
+
+# onehost disable leaves a host's VMs and its storage alone: only these are known to answer.
+_ANSWERING = frozenset((HostState.MONITORING_MONITORED, HostState.MONITORED))
+
+
+class Host(NamedTuple):
+    """A host. attributes: its TEMPLATE, which holds what the probes and the administrator say about it."""
+
+    id: int
+    name: str
+    state: int
+    cluster_id: int
+    vms: tuple[int, ...]
+    attributes: Attributes
+
+    @classmethod
+    def from_node(cls, node: Node) -> Host:
+        """The host in a HOST element."""
+        host_id = node.number("ID")
+        node = node.named(f"host {host_id}")
+        return cls(
+            id=host_id,
+            name=node.text("NAME"),
+            state=known(HostState, node.number("STATE", 0)),
+            cluster_id=node.number("CLUSTER_ID", -1),
+            vms=node.numbers("VMS/ID"),
+            attributes=node.attributes("TEMPLATE"),
+        )
+
+    @property
+    def client_id(self) -> int | None:
+        """SP_OURID, the host's StorPool client id; None when it is not set, or not a number."""
+        text = self.attributes.get("SP_OURID", "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    @property
+    def hostname(self) -> str:
+        """HOSTNAME as the host itself says it, "" when it never said."""
+        return self.attributes.get("HOSTNAME", "")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether oned's last word about the host is that it answers."""
+        return self.state in _ANSWERING

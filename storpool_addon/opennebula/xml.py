@@ -1,0 +1,169 @@
+"""OpenNebula's documents: one hardened parser, and typed access to what is in them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Iterator
+
+from storpool_addon.errors import AddonError, UsageError
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+MAX_DOCUMENT = 64 << 20
+TRUTHY = frozenset(("1", "Y", "YES", "T", "TRUE", "ON"))
+# oned counts sizes in MiB and StorPool in bytes, both in signed 64 bits.
+MAX_SIZE_MIB = (1 << 43) - 1
+
+# oned writes the root element at once, at most after an XML declaration. A DTD, and so every entity, could only
+# stand between the two: asking for `<letter` there rules them out before libxml2 sees the document.
+_ROOT_AT_ONCE = re.compile(rb"\s*(?:<\?xml [^<>]{0,100}\?>)?\s*<[A-Za-z_]")
+_DECLARES_ENCODING = re.compile(rb"\s*<\?xml [^<>]*encoding")
+_NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+
+
+class Attributes(dict[str, str]):
+    """The plain attributes of a template: name to text. Its repr shows no values, as some are secrets."""
+
+    def __repr__(self) -> str:
+        return f"Attributes({', '.join(sorted(self))})"
+
+
+class Node:
+    """An element, with the name of its object for error texts ("VM 42").
+
+    Paths are relative, in ElementPath ("TEMPLATE/DISK"); an element that is missing reads like an empty one.
+    """
+
+    __slots__ = ("_element", "_error", "name")
+
+    def __init__(self, element: _Element, name: str, error: type[AddonError] = UsageError) -> None:
+        self._element = element
+        self._error = error
+        self.name = name
+
+    @property
+    def tag(self) -> str:
+        """The element's own name."""
+        return str(self._element.tag)
+
+    def named(self, name: str) -> Node:
+        """The same element, under the name of the object that it was found to be."""
+        return Node(self._element, name, self._error)
+
+    def text(self, path: str, default: str = "") -> str:
+        """The text of the first element at `path`, without blanks at its ends; `default` when there is none."""
+        found = self._element.findtext(path)
+        return (found or "").strip() or default
+
+    def number(self, path: str, default: int | None = None) -> int:
+        """A whole number; `default` when it is missing or empty, an error when there is no default."""
+        text = self.text(path)
+        if not text and default is not None:
+            return default
+        if not _NUMBER.fullmatch(text):
+            raise self.wrong(path, text, "a whole number")
+        return int(text)
+
+    def size_mib(self, path: str) -> int:
+        """A size in MiB, 0 when it is not given."""
+        size = self.number(path, 0)
+        if not 0 <= size <= MAX_SIZE_MIB:
+            raise self.wrong(path, self.text(path), f"a size in MiB from 0 to {MAX_SIZE_MIB}")
+        return size
+
+    def flag(self, path: str, default: bool = False) -> bool:
+        """Whether the text is one of 1, Y, YES, T, TRUE, ON; `default` when it is missing or empty."""
+        text = self.text(path)
+        return is_true(text) if text else default
+
+    def numbers(self, path: str) -> tuple[int, ...]:
+        """The whole numbers at `path`, in document order."""
+        return tuple(node.number(".") for node in self.nodes(path))
+
+    def node(self, path: str) -> Node | None:
+        """The first element at `path`."""
+        found = self._element.find(path)
+        return None if found is None else Node(found, self.name, self._error)
+
+    def required(self, path: str) -> Node:
+        """The first element at `path`; an error when there is none."""
+        found = self.node(path)
+        if found is None:
+            raise self._error(f"{self.name} has no {path}")
+        return found
+
+    def nodes(self, path: str) -> Iterator[Node]:
+        """All elements at `path`."""
+        for found in self._element.iterfind(path):
+            yield Node(found, self.name, self._error)
+
+    def attributes(self, path: str = ".") -> Attributes:
+        """The children at `path` that hold text and no further elements; of a repeated name, the last."""
+        parent = self._element.find(path)
+        if parent is None:
+            return Attributes()
+        plain = (child for child in parent if isinstance(child.tag, str) and not len(child))
+        return Attributes((str(child.tag), (child.text or "").strip()) for child in plain)
+
+    def wrong(self, path: str, text: str, wanted: str) -> AddonError:
+        """The error for an element that does not hold what is wanted."""
+        what = f"is {text[:80]!r}" if text else "is missing"
+        return self._error(f"{self.name}: {path} {what}; {wanted} is expected")
+
+
+def parse(document: bytes, source: str = "standard input", error: type[AddonError] = UsageError) -> Node:
+    """The root element of a document, plain or in base64; `error` when it is not XML as oned writes it.
+
+    source: where the document came from, for error texts.
+    """
+    if len(document) > MAX_DOCUMENT:
+        raise error(f"{source} is larger than {MAX_DOCUMENT >> 20} MiB")
+    if not document.strip():
+        raise error(f"{source} is empty; an XML document is expected")
+    plain = document if document.lstrip()[:1] == b"<" else _decode(document, source, error)
+    if not _ROOT_AT_ONCE.match(plain):
+        raise error(f"{source} is not XML as OpenNebula writes it: it does not begin with an element")
+    return Node(_parse_plain(plain, source, error), source, error)
+
+
+def is_true(text: str) -> bool:
+    """Whether OpenNebula's users mean yes by that text."""
+    return text.strip().upper() in TRUTHY
+
+
+def _decode(document: bytes, source: str, error: type[AddonError]) -> bytes:
+    from binascii import Error, a2b_base64
+
+    try:
+        return a2b_base64(document)
+    except Error as reason:
+        raise error(f"{source} is neither XML nor base64: {reason}") from None
+
+
+def _parse_plain(document: bytes, source: str, error: type[AddonError]) -> _Element:
+    from lxml.etree import XMLSyntaxError, fromstring
+
+    if not _DECLARES_ENCODING.match(document):
+        # oned keeps what clients sent: one bad byte in a note must not make a VM impossible to delete.
+        document = document.decode("utf-8", "replace").encode()
+    try:
+        return fromstring(document, _parser())
+    except XMLSyntaxError as reason:
+        raise error(f"{source} is not XML: {' '.join(str(reason.msg).split())}") from None
+
+
+@lru_cache(maxsize=1)
+def _parser() -> Any:
+    from lxml.etree import XMLParser
+
+    # huge_tree: a pool of VMs arrives as one text node, and libxml2 ends those at 10 MB otherwise.
+    return XMLParser(
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=True,
+        remove_comments=True,
+        remove_pis=True,
+    )
