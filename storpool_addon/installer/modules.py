@@ -1,0 +1,99 @@
+"""The modules of others that the driver needs: where they are, and the byte code of our own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import py_compile
+import struct
+import subprocess
+from collections.abc import Iterable
+
+from storpool_addon.errors import ConfigError, ToolError
+from storpool_addon.installer.tree import Owner
+
+# module -> requirement for pip
+NEEDED = {"lxml": "lxml>=4.6", "requests": "requests>=2.25", "yaml": "PyYAML>=5.4"}
+_PACKAGES = (
+    "python3-lxml python3-requests python3-yaml (AlmaLinux: python3-lxml python3-requests python3-pyyaml)"
+)
+_FIND = "import importlib.util, sys; print(*[m for m in sys.argv[1:] if not importlib.util.find_spec(m)])"
+_TIMEOUT_S = 60
+
+
+def directories(interpreter: str) -> list[str]:
+    """The directories that hold what the bare interpreter does not find but we do.
+
+    Raises ConfigError when a module is nowhere, naming the system's packages.
+    """
+    found = set()
+    for module in _missing(interpreter, NEEDED):
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            raise ConfigError(
+                f"Python module {module} is not installed for {interpreter}; install the packages "
+                f"{_PACKAGES}, or run install.py "
+                "with --with-dependencies to have pip put them beside the driver"
+            )
+        found.add(os.path.dirname(os.path.dirname(spec.origin)))
+    return sorted(found)
+
+
+def install(interpreter: str, target: str) -> None:
+    """Have pip put the needed modules into `target`; ToolError with pip's last line when it cannot."""
+    argv = [interpreter, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    ended = subprocess.run(
+        [*argv, "--upgrade", "--target", target, *NEEDED.values()],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    if ended.returncode:
+        last = (ended.stdout.strip() or "no message").splitlines()[-1]
+        raise ToolError(f"pip could not install the needed modules into {target}: {last}")
+
+
+def try_out(python: str, owner: Owner) -> None:
+    """Import everything once, as a script of the driver would, as oned's user; ToolError when that fails."""
+    as_owner = {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
+    try:
+        ended = subprocess.run(
+            [python, "-I", "-c", "import storpool_addon.errors, lxml.etree, requests, yaml"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S,
+            cwd="/", **as_owner,
+        )  # type: ignore[call-overload]  # fmt: skip
+        last = "" if not ended.returncode else (ended.stderr.strip() or "no message").splitlines()[-1]
+    except OSError as error:
+        last = str(error)
+    if last:
+        who = f"user {owner[0]}" if owner else "this user"
+        raise ToolError(f"{who} cannot run the driver's {python}: {last}")
+
+
+def is_compiled(source: str) -> bool:
+    """Whether Python would take the byte code of `source` as it is (header of PEP 552)."""
+    try:
+        now = os.stat(source)
+        with open(importlib.util.cache_from_source(source), "rb") as opened:
+            header = opened.read(16)
+    except FileNotFoundError:
+        return False
+    size, mtime = now.st_size & 0xFFFFFFFF, int(now.st_mtime) & 0xFFFFFFFF
+    return header == importlib.util.MAGIC_NUMBER + struct.pack("<III", 0, mtime, size)
+
+
+def compile_all(sources: Iterable[tuple[str, str]]) -> None:
+    """Write the byte code of each (file, file as the installed system sees it)."""
+    for source, seen_as in sources:
+        mode = py_compile.PycInvalidationMode.TIMESTAMP
+        py_compile.compile(source, dfile=seen_as, doraise=True, invalidation_mode=mode)
+
+
+def _missing(interpreter: str, modules: Iterable[str]) -> list[str]:
+    ended = subprocess.run(
+        [interpreter, "-I", "-c", _FIND, *modules],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S,
+    )  # fmt: skip
+    if ended.returncode:
+        raise ToolError(
+            f"{interpreter} does not run: {(ended.stderr.strip() or 'no message').splitlines()[-1]}"
+        )
+    return ended.stdout.split()
