@@ -178,13 +178,12 @@ class Installation:
             now = self._tree.read(entry.path)
             if verb != "change" or now is None or old.wrote(entry.path, digest(now)):
                 continue
-            if entry.path in old.files:
+            if entry.path not in old.files:
+                self._tree.copy(entry.path, self._copy_of(entry.path))
+                replaced.append(entry.path)
+            elif now != self._tree.read(self._copy_of(entry.path)):  # else a killed run has kept it
                 self._tree.copy(entry.path, f"{self._where.home}/site-changes{entry.path}")
                 self._say(f"copied  the site's changes of it to {self._where.home}/site-changes")
-            elif self._tree.read(self._copy_of(entry.path)) is None:
-                self._tree.copy(entry.path, self._copy_of(entry.path))
-            if entry.path not in old.files and entry.path not in replaced:
-                replaced.append(entry.path)
         return replaced
 
     def _copy_of(self, path: str) -> str:
@@ -225,6 +224,9 @@ class Installation:
         """Remove the record, and every directory of ours that is empty then."""
         home = self._tree.real(self._where.home)
         shutil.rmtree(f"{home}/dependencies", ignore_errors=True)
+        for path in reversed(old.directories):
+            self._tree.remove_directory(path)
+        # The record goes after all that it names, so that a killed run can be repeated.
         self._tree.remove(self._where.manifest)
         for path in old.replaced:
             if self._tree.read(path) == self._tree.read(self._copy_of(path)):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Union
 
 # One assignment of oned.conf: NAME = "text" | word | [ NAME = value, … ]; the grammar of oned's templates.
-_TOKEN = re.compile(r'\s+|#[^\n]*|(?P<word>[^\s\[\]=,"#]+)|"(?P<text>(?:[^"\\]|\\.)*)"|(?P<mark>[\[\]=,])')
+_TOKEN = re.compile(r'\s+|#[^\n]*|(?P<word>[^\s\[\]=,"#]+)|"(?P<text>(?:[^"\\]|\\.)*)"?|(?P<mark>[\[\]=,])')
 
 DRIVER = "storpool"
 TM_MAD_CONF = {

@@ -130,6 +130,8 @@ class Tree:
 
     def make_directory(self, path: str, of_oned: bool = False) -> None:
         """Have a directory there; those that are new get mode 0755."""
+        if self.top:
+            os.makedirs(self.top, exist_ok=True)
         for each in self.missing_directories(path + "/x"):
             os.mkdir(self.real(each))
             os.chmod(self.real(each), 0o755)
