@@ -1,0 +1,169 @@
+"""Gives each host of the lab a view of the file system of its own; run as a program, it holds those views.
+
+A view is a mount namespace in which private directories stand at /var/lib/one, /dev/storpool and the like,
+whether or not the machine has such directories. Root needs nothing more; an ordinary user gets the right to
+mount from a user namespace (util-linux' `unshare -r` does the same), where a machine allows that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from typing import Iterable, NoReturn
+
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER = 0x00020000, 0x04000000, 0x10000000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2); OSError names the target."""
+    words = (source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None)
+    _checked(_libc.mount(*words), target)
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    _checked(_libc.unshare(flags), "unshare")
+
+
+def set_hostname(name: str) -> None:
+    """sethostname(2), for this uts namespace."""
+    _checked(_libc.sethostname(name.encode(), len(name.encode())), name)
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when the one that started it ends, however that happens."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def become_root() -> None:
+    """Enter a user namespace in which this user is root."""
+    uid, gid = os.getuid(), os.getgid()
+    unshare(CLONE_NEWUSER)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+
+
+class View:
+    """The file system as one host sees it; made in the mount namespace that it is for."""
+
+    def __init__(self) -> None:
+        mount("none", "/", flags=MS_REC | MS_PRIVATE)
+        self._covered: set[str] = set()
+
+    def bind(self, source: str, target: str, keep: Iterable[str] = ()) -> None:
+        """Let `source` stand at `target`; what is to be kept of the old content shows through."""
+        kept = {path: os.open(path, os.O_PATH) for path in keep if path.startswith(target.rstrip("/") + "/")}
+        self._make_mount_point(target, os.path.isdir(source))
+        mount(source, target, flags=MS_BIND | MS_REC)
+        for path, handle in kept.items():
+            os.makedirs(path, exist_ok=True)
+            mount(f"/proc/self/fd/{handle}", path, flags=MS_BIND | MS_REC)
+            os.close(handle)
+
+    def link(self, text: str, path: str) -> None:
+        """Make a symbolic link where the machine has nothing of that name."""
+        self._make_writable(os.path.dirname(path))
+        if os.path.lexists(path):
+            os.unlink(path)
+        os.symlink(text, path)
+
+    def cover(self, directory: str) -> None:
+        """Put a writable directory in the place of one, with all that is in it."""
+        below = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+        mount("tmpfs", directory, "tmpfs", data="mode=755")
+        self._covered.add(directory)
+        with os.scandir(f"/proc/self/fd/{below}") as entries:
+            for entry in entries:
+                _show(entry, os.path.join(directory, entry.name))
+        os.close(below)
+
+    def _make_mount_point(self, path: str, is_directory: bool) -> None:
+        if os.path.exists(path):
+            return
+        self._make_writable(os.path.dirname(path))
+        if is_directory:
+            os.mkdir(path)
+        else:
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
+
+    def _make_writable(self, directory: str) -> None:
+        if not os.path.isdir(directory):
+            self._make_writable(os.path.dirname(directory))
+            os.mkdir(directory)
+            self._covered.add(directory)
+        elif directory not in self._covered:
+            self.cover(directory)
+
+
+def _show(entry: os.DirEntry[str], path: str) -> None:
+    if entry.is_symlink():
+        os.symlink(os.readlink(entry.path), path)
+        return
+    if entry.is_dir():
+        os.mkdir(path)
+    else:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
+    mount(entry.path, path, flags=MS_BIND | MS_REC)
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+
+
+def _hold(spec: dict[str, object], ready: int) -> NoReturn:
+    """Be the process whose view one host has, until the parent ends."""
+    die_with_parent()
+    try:
+        unshare(CLONE_NEWNS | CLONE_NEWUTS)
+        set_hostname(str(spec["name"]))
+        view = View()
+        for source, target in spec["binds"]:  # type: ignore[attr-defined]
+            view.bind(source, target, spec["keep"])  # type: ignore[arg-type]
+        for text, path in spec["links"]:  # type: ignore[attr-defined]
+            view.link(text, path)
+        os.write(ready, b"ready\n")
+    except BaseException as error:
+        os.write(ready, f"{error}\n".encode())
+        os._exit(1)
+    os.close(ready)
+    signal.pause()
+    os._exit(0)
+
+
+def main() -> None:
+    """Read the specifications (JSON on one line), make the views, print their processes, hold them until EOF."""
+    specs = json.loads(sys.stdin.readline())
+    if os.getuid() != 0:
+        become_root()
+    holders = {}
+    for spec in specs:
+        ours, theirs = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            _hold(spec, theirs)
+        os.close(theirs)
+        holders[spec["name"]] = (pid, ours)
+    for name, (_, ready) in holders.items():
+        answer = os.read(ready, 4096).decode().strip()
+        if answer != "ready":
+            print(json.dumps({"error": f"{name}: {answer}"}), flush=True)
+            return
+    print(json.dumps({name: pid for name, (pid, _) in holders.items()}), flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except OSError as failure:
+        print(json.dumps({"error": str(failure)}), flush=True)
