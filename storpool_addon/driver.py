@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from types import TracebackType
-from typing import Iterator, Mapping
 
 from storpool_addon.config import Config
 from storpool_addon.errors import HostUnreachable

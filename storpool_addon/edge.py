@@ -1,11 +1,12 @@
-"""The caller's protocol: argv, standard input and output, exit code, SIGTERM. Nothing below reads or prints."""
+"""The caller's protocol: argv, standard input and output, exit code, SIGTERM; nothing below knows of it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from typing import BinaryIO, Mapping, NamedTuple, NoReturn, TextIO
+from collections.abc import Mapping
+from typing import BinaryIO, NamedTuple, NoReturn, TextIO
 
 from storpool_addon.driver import Driver
 from storpool_addon.errors import AddonError, Terminated, UsageError
@@ -47,11 +48,15 @@ def main(action: Action, process: Process) -> int:
     except AddonError as error:
         return _fail(process, log, " ".join(str(error).split()), error.exit_code)
     except Terminated as error:
-        return _fail(process, log, f"{_name(process)} was {error}; what it had begun was undone", error.exit_code)
+        return _fail(
+            process, log, f"{_name(process)} was {error}; what it had begun was undone", error.exit_code
+        )
     except Exception as error:
         log.bug(process.argv)
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return _fail(process, log, f"{_name(process)} met a bug of the driver ({what}); please report it", BUG)
+        return _fail(
+            process, log, f"{_name(process)} met a bug of the driver ({what}); please report it", BUG
+        )
     if answer is not None:
         process.stdout.write(answer + "\n")
     return 0

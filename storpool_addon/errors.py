@@ -11,18 +11,18 @@ AddonError
         StorPoolUnreachable    no endpoint answered; nothing was done
             StorPoolLost       a request was sent and its answer was lost; it may have been done
         StorPoolRefused        StorPool answered: no (carries its error name)
-        StorPoolNonsense       StorPool answered with something that is not its protocol
+        StorPoolNonsense       what StorPool answered is not its protocol
     HostError                  a command on a host failed
         HostUnreachable        the host could not be reached, or stopped answering
     ToolError                  a local program (qemu-img, mkfs, …) failed
-Terminated                     SIGTERM or SIGINT arrived; not an AddonError, so that no `except` for those keeps it
+Terminated                     SIGTERM or SIGINT arrived; no AddonError, so that nothing catches it by chance
 """
 
 from __future__ import annotations
 
 
 class AddonError(Exception):
-    """An expected failure: `str()` is one plain line that says what failed, on which object, and what to do."""
+    """An expected failure: `str()` is one plain line: what failed, on which object, what to do."""
 
     exit_code = 1
 
@@ -87,7 +87,7 @@ class StorPoolNonsense(StorPoolError):
 class HostError(AddonError):
     """A command on a host failed.
 
-    host: the host's name. what: what was tried. exit_code_there: the command's exit code, None when it was ended.
+    what: what was tried. exit_code_there: the command's exit code, None when it was ended.
     """
 
     def __init__(self, host: str, what: str, exit_code_there: int | None, last_line: str) -> None:

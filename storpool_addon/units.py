@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MIB = 1 << 20
 SECTOR = 512
-# oned keeps sizes as signed 64-bit MiB; StorPool's own ceiling is not documented, so only nonsense is refused.
+# oned keeps sizes as signed 64-bit MiB; StorPool documents no ceiling of its own.
 MAX_SIZE = (1 << 63) - 1
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -16,7 +16,7 @@ def mib_to_bytes(size_mib: int) -> int:
 
 
 def bytes_to_mib_up(size: int) -> int:
-    """MiB needed to hold `size` bytes: a volume need not be a whole number of MiB, and must not look smaller."""
+    """MiB that hold `size` bytes: a volume need not be a whole number of MiB, and must not look smaller."""
     return -(-size // MIB)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Callable, NamedTuple
 
 from storpool_addon import names
+from storpool_addon import tags as tagging
 from storpool_addon.config import Config
 from storpool_addon.errors import StateError, StorPoolRefused
 from storpool_addon.storpool import Api, Reassign, Snapshot, Volume
@@ -114,7 +116,9 @@ class Volumes:
     def grow(self, volume: Volume, size: int) -> None:
         """Make the volume `size` bytes; StateError when that would cut it."""
         if size < volume.size:
-            text = f"volume {volume.name} has {volume.size} bytes and cannot shrink to {size}; grow it instead"
+            text = (
+                f"volume {volume.name} has {volume.size} bytes and cannot shrink to {size}; grow it instead"
+            )
             raise StateError(text)
         if size > volume.size:
             self.api.volume_update(volume.name, size=size)
@@ -148,11 +152,11 @@ class Volumes:
         self.delete(name, keep=False)
 
     def _keep(self, volume: Volume, delay_s: int) -> None:
-        # Named after the volume's global id, so that a repeated delete meets its own snapshot and not a second one.
+        # Named after the global id, so that a repeated delete meets its own snapshot and makes no second one.
         name = names.deleted(volume.name, volume.global_id)
-        tags = {**volume.tags, self.config.deleted_tag: volume.name}
+        kept = tagging.deleted(self.config, volume.name, volume.tags)
         try:
-            self.api.volume_snapshot(volume.name, name=name, tags=tags, delete_after_s=delay_s)
+            self.api.volume_snapshot(volume.name, name=name, tags=kept, delete_after_s=delay_s)
         except StorPoolRefused as error:
             if error.name != "objectExists":
                 raise
@@ -177,11 +181,15 @@ class Volumes:
         for key, value in tags.items():
             if volume.tags.get(key, "") != value and key in self.config.identity_tags:
                 there = volume.tags.get(key, "")
-                raise StateError(f"volume {name} exists and is another's ({key} is {there!r}, not {value!r}); rename it")
+                raise StateError(
+                    f"volume {name} exists and is another's ({key} is {there!r}, not {value!r}); rename it"
+                )
         # baseOn makes a transient snapshot `<volume>@<id>` and clones that.
         parent = volume.parent_name.partition("@")[0]
         if origin is not None and parent != origin:
-            raise StateError(f"volume {name} exists and is a clone of {parent or 'nothing'}, not of {origin}; rename it")
+            raise StateError(
+                f"volume {name} exists and is a clone of {parent or 'nothing'}, not of {origin}; rename it"
+            )
         if size is not None:
             self.grow(volume, size)
 

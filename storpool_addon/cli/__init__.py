@@ -1,0 +1,39 @@
+"""The administrator's command: `storpool-addon`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from storpool_addon import __version__
+from storpool_addon.cli import deleted
+from storpool_addon.driver import Driver
+from storpool_addon.errors import AddonError
+from storpool_addon.log import Log
+from storpool_addon.simulator import command as simulator
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and give its exit code: 0, 1 expected failure, 2 usage."""
+    arguments = _parser().parse_args(argv)
+    if arguments.command == "simulate":
+        return simulator.run(arguments)
+    log = Log.for_script("storpool-addon", os.environ)
+    try:
+        with Driver(os.environ, log) as driver:
+            deleted.run(driver, arguments, sys.stdout)
+    except AddonError as error:
+        print(f"storpool-addon: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="storpool-addon", description="StorPool driver of OpenNebula")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    simulator.add_arguments(commands.add_parser("simulate", help="serve a simulated StorPool cluster"))
+    deleted.add_arguments(commands)
+    return parser

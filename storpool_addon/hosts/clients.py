@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Callable
 
 from storpool_addon.config import Config
 from storpool_addon.errors import ConfigError, HostError, OpenNebulaRefused
@@ -49,7 +50,7 @@ class Clients:
                     return found
         raise ConfigError(
             f"the StorPool client id of host {host} is not known (asked {', '.join(tried)});"
-            f" set it with: onehost update {host} (SP_OURID=…), or give the host a section in /etc/storpool.conf"
+            f" set SP_OURID with onehost update {host}, or give the host a section in /etc/storpool.conf"
         )
 
     def _ask(self, source: str, host: str, bridges: tuple[str, ...]) -> Iterator[int | None]:

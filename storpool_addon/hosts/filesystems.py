@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from storpool_addon.errors import UsageError
 
 # The option with which each mkfs accepts a device that is not a partition or not empty.
@@ -10,13 +12,13 @@ SWAP = "swap"
 KNOWN = (SWAP, *_FORCE)
 
 
-def make_command(filesystem: str, options: str = "") -> list[str]:
+def make_command(filesystem: str, options: Sequence[str] = ()) -> list[str]:
     """The argument list, without the device, that makes `filesystem` ("swap", "ext4", …).
 
-    options: words of FS_OPTS_<filesystem> from the configuration. UsageError for an unknown one.
+    options: those of FS_OPTS_<filesystem> from the configuration. UsageError for an unknown one.
     """
     if filesystem == SWAP:
         return ["mkswap", "-L", "swap"]
     if filesystem not in _FORCE:
         raise UsageError(f"file system {filesystem!r} is not supported; use one of {', '.join(KNOWN)}")
-    return [f"mkfs.{filesystem}", _FORCE[filesystem], *options.split()]
+    return [f"mkfs.{filesystem}", _FORCE[filesystem], *options]

@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
-from typing import IO, Sequence
+from collections.abc import Sequence
+from typing import IO
 
 from storpool_addon.errors import ToolError
 
@@ -57,9 +58,7 @@ class Processes:
         self._running.append(child)
         return child
 
-    def finish(
-        self, child: subprocess.Popen[bytes], *, timeout_s: float, data: bytes | None = None
-    ) -> bytes:
+    def finish(self, child: subprocess.Popen[bytes], *, timeout_s: float, data: bytes | None = None) -> bytes:
         """The child's standard output once it has ended; Finished when it failed or passed its deadline."""
         try:
             output, errors = child.communicate(data, timeout=timeout_s)

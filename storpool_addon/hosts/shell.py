@@ -31,7 +31,9 @@ class Shell:
         self.remote = remote
         self._processes = processes
 
-    def command(self, script: str, *args: str, timeout_s: float = 60.0, forward_agent: bool = False) -> list[str]:
+    def command(
+        self, script: str, *args: str, timeout_s: float = 60.0, forward_agent: bool = False
+    ) -> list[str]:
         """The argument list that runs `script` there with `args` as "$1" "$2" …; for pipelines.
 
         `timeout` bounds it on the host as well: a script whose ssh was ended goes on otherwise.
@@ -40,7 +42,14 @@ class Shell:
         if not self.remote:
             return there
         agent = ["-A"] if forward_agent else []
-        options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_TIMEOUT_S}", "-o", "ServerAliveInterval=10"]
+        options = [
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            f"ConnectTimeout={CONNECT_TIMEOUT_S}",
+            "-o",
+            "ServerAliveInterval=10",
+        ]
         return ["ssh", *agent, *options, "--", self.name, " ".join(quote(word) for word in there)]
 
     def run(

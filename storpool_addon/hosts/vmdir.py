@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from shlex import quote
-from typing import IO, Iterable, Sequence
+from typing import IO
 
 from storpool_addon.errors import UsageError
 from storpool_addon.hosts.shell import Shell
@@ -31,7 +32,10 @@ link() {
 }
 """
 _LINK = _FUNCTIONS + 'while [ $# -gt 0 ]; do wait_for "$2"; link "$1" "$2"; shift 2; done\n'
-_MAKE = _FUNCTIONS + 'path=$1 device=$2; shift 2; wait_for "$device"; "$@" "$device" >/dev/null; link "$path" "$device"\n'
+_MAKE = (
+    _FUNCTIONS
+    + 'path=$1 device=$2; shift 2; wait_for "$device"; "$@" "$device" >/dev/null; link "$path" "$device"\n'
+)
 # A context image of an earlier driver is a file: the new one replaces it.
 _WRITE = (
     _FUNCTIONS
@@ -41,7 +45,9 @@ _WRITE = (
 _UNLINK = _FUNCTIONS + 'for disk; do if [ -L "$disk" ]; then rm -f "$disk"; fi; rm -f "$disk.monitor"; done\n'
 _REMOVE = _FUNCTIONS + 'rm -rf --one-file-system "$1"\n'
 _MAKE_DIRECTORY = _FUNCTIONS + 'mkdir -p "$1"\n'
-_RENAME = _FUNCTIONS + '[ -e "$1" ] || exit 0\nmkdir -p "$2"\ncp -a "$1/." "$2/"\nrm -rf --one-file-system "$1"\n'
+_RENAME = (
+    _FUNCTIONS + '[ -e "$1" ] || exit 0\nmkdir -p "$2"\ncp -a "$1/." "$2/"\nrm -rf --one-file-system "$1"\n'
+)
 _RECEIVE = 'mkdir -p "$1" && tar -C "$1" --sparse -xf -'
 _SEND = (
     _FUNCTIONS
@@ -72,7 +78,9 @@ def make(shell: Shell, path: str, volume: str, command: Sequence[str]) -> None:
 
 def write(shell: Shell, path: str, volume: str, content: IO[bytes]) -> None:
     """Fill the volume with `content`, then link it."""
-    shell.run(_WRITE, path, device(volume), what=f"writing volume {volume}", timeout_s=MAKE_TIMEOUT_S, stdin=content)
+    shell.run(
+        _WRITE, path, device(volume), what=f"writing volume {volume}", timeout_s=MAKE_TIMEOUT_S, stdin=content
+    )
 
 
 def unlink(shell: Shell, paths: Sequence[str]) -> None:
@@ -99,7 +107,7 @@ def move_within(shell: Shell, source: str, target: str) -> None:
 def copy_to(shell: Shell, source: str, target_host: str, target: str) -> None:
     """Copy a VM's directory from the shell's host straight to another; nothing to do when it is not there.
 
-    The bytes go from host to host, as OpenNebula's own ssh driver sends them; the agent is forwarded for that.
+    The bytes go from host to host, as with OpenNebula's own ssh driver; the agent is forwarded for that.
     """
     receive = " ".join(["bash", "-c", quote(_RECEIVE), "storpool-addon", quote(_checked(target))])
     shell.run(

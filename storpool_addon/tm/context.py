@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from typing import TYPE_CHECKING, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from storpool_addon import names, qos, tags
 from storpool_addon.errors import ToolError, UsageError
@@ -35,6 +35,8 @@ def context(driver: Driver, files: list[str], target: Location, vm_id: int, data
     """
     if target.disk_id is None or not files:
         raise UsageError(f"context of VM {vm_id}: there is no file to put in, or {target.path!r} is no disk")
+    import tempfile
+
     vm, system = driver.one.vm(vm_id), driver.one.datastore(datastore_id)
     with tempfile.TemporaryDirectory(prefix=f"storpool-addon-context-{vm_id}-") as scratch:
         image = _build(driver, vm, files, scratch)
@@ -58,7 +60,7 @@ def _tags(volumes: Volumes, vm: Vm, system: Datastore, disk_id: int) -> dict[str
     if not config.tag_context_iso:
         return tags.ours(config)
     qc = qos.of_vm(config, vm, system)
-    return tags.vm_disk(config, vm, disk_id=disk_id, type="CNTXT", qc=qc)
+    return tags.vm_disk(config, vm, type="CNTXT", qc=qc, disk_id=disk_id)
 
 
 def _build(driver: Driver, vm: Vm, files: Sequence[str], scratch: str) -> str:
@@ -82,11 +84,13 @@ def _builder(wanted: str | None) -> list[str]:
         if shutil.which(program):
             return [program, *_BUILDERS.get(os.path.basename(program), [])]
     what = f"program {wanted} (MKISOFS)" if wanted else "none of xorriso, genisoimage, mkisofs"
-    raise ToolError(f"the context image cannot be built: {what} is installed on the front-end; install xorriso")
+    raise ToolError(
+        f"the context image cannot be built: {what} is installed on the front-end; install xorriso"
+    )
 
 
 def _take(source: str, content: str) -> None:
-    """Put one file of the VM's FILES in: a path, an http address, each with an optional `:name` at its end."""
+    """Put one of the VM's FILES in: a path or an http address, either with an optional `:name` at its end."""
     address, name = _split(source)
     if not name or "/" in name or name in (".", ".."):
         raise UsageError(f"context file {source!r} cannot be named {name!r} in the image")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterable, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names
 from storpool_addon.config import Config
@@ -21,7 +22,7 @@ TM_MAD = "storpool"
 class Subject(NamedTuple):
     """A disk and all that an action needs to act on it.
 
-    volumes: the StorPool that keeps it. config: the site's, with what the disk's datastore and the VM override.
+    volumes: the StorPool that keeps it. config: with what the disk's datastore and the VM override.
     """
 
     vm: Vm
@@ -33,7 +34,7 @@ class Subject(NamedTuple):
 
     @property
     def mode(self) -> str:
-        """How the volume is attached: libvirt opens even a read-only disk for writing unless told otherwise."""
+        """How the volume is attached: libvirt opens even a read-only disk for writing by default."""
         return self.config.readonly_mode if self.disk.readonly else "rw"
 
     def placement(self, client: int) -> Placement:
@@ -59,7 +60,9 @@ def of_disk(driver: Driver, vm: Vm, disk: Disk, datastore: Datastore) -> Subject
 def on_storpool(driver: Driver, vm: Vm) -> list[Subject]:
     """Every disk of the VM that this driver keeps; disks of other drivers are theirs to move."""
     datastore = driver.one.datastore
-    return [of_disk(driver, vm, disk, datastore(disk.datastore_id)) for disk in vm.disks if disk.tm_mad == TM_MAD]
+    return [
+        of_disk(driver, vm, disk, datastore(disk.datastore_id)) for disk in vm.disks if disk.tm_mad == TM_MAD
+    ]
 
 
 def volume_name(config: Config, vm: Vm, disk: Disk) -> str:
@@ -71,7 +74,7 @@ def volume_name(config: Config, vm: Vm, disk: Disk) -> str:
 
 
 def has_own_volume(disk: Disk) -> bool:
-    """Whether the VM has a volume of its own for an image: a clone, or the copy that a CDROM is attached as."""
+    """Whether the VM has a volume of its own for an image: a clone, or its copy of a CDROM."""
     return bool(disk.clone) or disk.is_cdrom
 
 

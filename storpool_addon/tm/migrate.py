@@ -40,7 +40,14 @@ class _Share(NamedTuple):
 
 @_declared
 def premigrate(
-    driver: Driver, source: str, target: str, directory: str, vm_id: int, datastore_id: int, caller: str | None, vm: Vm
+    driver: Driver,
+    source: str,
+    target: str,
+    directory: str,
+    vm_id: int,
+    datastore_id: int,
+    caller: str | None,
+    vm: Vm,
 ) -> None:
     """The target host gets the volumes as well, and the VM's directory with its links.
 
@@ -60,9 +67,16 @@ def premigrate(
 
 @_declared
 def postmigrate(
-    driver: Driver, source: str, target: str, directory: str, vm_id: int, datastore_id: int, caller: str | None, vm: Vm
+    driver: Driver,
+    source: str,
+    target: str,
+    directory: str,
+    vm_id: int,
+    datastore_id: int,
+    caller: str | None,
+    vm: Vm,
 ) -> None:
-    """The VM runs on the target host: the source loses the volumes, by force if it must, and the directory."""
+    """The VM runs on the target: the source loses the volumes, by force if it must, and the directory."""
     system = driver.one.datastore(datastore_id)
     for share in _shares(driver, vm, system):
         share.volumes.place(share.on(driver, vm, target), force=True)
@@ -73,7 +87,14 @@ def postmigrate(
 
 @_declared
 def failmigrate(
-    driver: Driver, source: str, target: str, directory: str, vm_id: int, datastore_id: int, caller: str | None, vm: Vm
+    driver: Driver,
+    source: str,
+    target: str,
+    directory: str,
+    vm_id: int,
+    datastore_id: int,
+    caller: str | None,
+    vm: Vm,
 ) -> None:
     """The migration failed: the target host loses the volumes again, unless it has them open.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from storpool_addon import names, qos, tags
+from storpool_addon.errors import UsageError
 from storpool_addon.hosts import vmdir
 from storpool_addon.hosts.filesystems import SWAP, make_command
-from storpool_addon.errors import UsageError
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.tm import disks
@@ -51,7 +52,9 @@ def mkimage(
     """A volatile disk, with a file system when its FS asks for one."""
     disk = disks.subject(driver, target, vm_id, datastore_id)
     if image_format.lower() != "raw":
-        raise UsageError(f"disk {target.disk_id} of VM {vm_id}: format {image_format!r} is not supported, use raw")
+        raise UsageError(
+            f"disk {target.disk_id} of VM {vm_id}: format {image_format!r} is not supported, use raw"
+        )
     filesystem = disk.disk.fs.lower()
     options = disk.config.fs_options(filesystem)
     _volatile(driver, disk, target, size_mib, make_command(filesystem, options) if filesystem else ())
@@ -68,7 +71,7 @@ def _copy(driver: Driver, undo: Undo, disk: Subject, image: str) -> None:
     """Make the VM's own volume as a clone of the image, grown to the disk's size."""
     size_mib, original = disk.disk.size_mib, disk.disk.original_size_mib
     grown = mib_to_bytes(size_mib) if size_mib and original and size_mib > original else None
-    template = None if disk.config.no_volume_template else names.template(disk.config.one_px, disk.datastore.id)
+    template = None if disk.config.no_volume_template else _template(disk)
     wanted = _tags(driver, disk, qos.VM_FIRST)
     if disk.volumes.create(disk.volume, base_on=image, size=grown, template=template, tags=wanted):
         undo.add(f"delete volume {disk.volume}", disk.volumes.discard, disk.volume)
@@ -93,12 +96,29 @@ def _attach(driver: Driver, disk: Subject, host: str) -> None:
     disk.volumes.place([disk.placement(client)])
 
 
-def _volatile(
-    driver: Driver, disk: Subject, target: Location, size_mib: int, make: Sequence[str]
-) -> None:
+def _template(disk: Subject) -> str:
+    return names.template(disk.config.one_px, disk.datastore.id)
+
+
+def _tags(driver: Driver, disk: Subject, order: Sequence[str]) -> dict[str, str]:
+    """Whose the volume is, with the first QoS class that anybody in `order` asks for."""
+    vm, disk_id = disk.vm, disk.disk.disk_id
+    image = (
+        driver.one.image(disk.disk.image_id) if "image" in order and disk.disk.image_id is not None else None
+    )
+    system = driver.one.datastore(vm.last.ds_id)
+    qc = qos.resolve(
+        disk.config, order, vm=vm, disk_id=disk_id, image=image, system=system, datastore=disk.datastore
+    )
+    return tags.vm_disk(disk.config, vm, type=disks.kind(disk.disk), qc=qc, disk_id=disk_id)
+
+
+def _volatile(driver: Driver, disk: Subject, target: Location, size_mib: int, make: Sequence[str]) -> None:
     if size_mib <= 0:
-        raise UsageError(f"disk {target.disk_id} of VM {disk.vm.id}: a size of {size_mib} MiB is not possible")
-    template = names.template(disk.config.one_px, disk.datastore.id)
+        raise UsageError(
+            f"disk {target.disk_id} of VM {disk.vm.id}: a size of {size_mib} MiB is not possible"
+        )
+    template = _template(disk)
     wanted = _tags(driver, disk, qos.VM_FIRST)
     with Undo(driver.log) as undo:
         if disk.volumes.create(disk.volume, size=mib_to_bytes(size_mib), template=template, tags=wanted):

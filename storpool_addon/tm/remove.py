@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from storpool_addon import names, tags
+from storpool_addon import names, qos, tags
 from storpool_addon.hosts import vmdir
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol, text
@@ -28,7 +28,8 @@ def delete(driver: Driver, target: Location, vm_id: int, datastore_id: int) -> N
         keep = not disk.disk.is_cdrom
         disk.volumes.delete(disk.volume, keep=keep, snapshots=_snapshots(disk))
     else:
-        _give_back(disk)
+        # The reconciler of policies gives it the class of its image again; a deleted VM's must not stay.
+        _give_back(disk, qos.resolve(disk.config, qos.DEFAULT_ONLY))
     _unlink(driver, target)
 
 
@@ -39,17 +40,23 @@ def mvds(driver: Driver, source: Location, target: str, vm_id: int, datastore_id
     image = names.of_source(target)
     if disk.volume != image and disk.volumes.find(image) is None:
         disk.volumes.rename(disk.volume, image)
-    _give_back(disk._replace(volume=image))
+    _give_back(disk._replace(volume=image), _image_class(driver, disk))
     _unlink(driver, source)
 
 
-def _give_back(disk: Subject) -> None:
+def _image_class(driver: Driver, disk: Subject) -> str:
+    if disk.disk.image_id is None:
+        return qos.resolve(disk.config, qos.DEFAULT_ONLY)
+    return qos.of_image(disk.config, driver.one.image(disk.disk.image_id), disk.datastore)
+
+
+def _give_back(disk: Subject, qc: str) -> None:
     volume = disk.volumes.find(disk.volume)
     if volume is None:
         disk.volumes.log(f"volume {disk.volume} is not there any more; nothing to give back")
         return
     disk.volumes.release([disk.volume])
-    disk.volumes.tag(disk.volume, tags.released(disk.config, ""))
+    disk.volumes.tag(disk.volume, tags.released(disk.config, qc))
 
 
 def _snapshots(disk: Subject) -> list[str]:

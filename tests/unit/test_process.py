@@ -42,9 +42,15 @@ def test_output_of_a_program_that_succeeds(processes):
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        (["bash", "-c", "echo one >&2; echo 'two  words' >&2; exit 3"], "work failed: two words (exit code 3)"),
+        (
+            ["bash", "-c", "echo one >&2; echo 'two  words' >&2; exit 3"],
+            "work failed: two words (exit code 3)",
+        ),
         (["false"], "work failed: no message (exit code 1)"),
-        (["no-such-program-here"], "program no-such-program-here is not installed on the front-end; install it"),
+        (
+            ["no-such-program-here"],
+            "program no-such-program-here is not installed on the front-end; install it",
+        ),
     ],
 )
 def test_failure_in_one_line(processes, argv, line):

@@ -3,7 +3,15 @@
 import pytest
 
 from storpool_addon.errors import UsageError
-from storpool_addon.opennebula.protocol import Many, Optional, number, parse_arguments, protocol, protocol_of, text
+from storpool_addon.opennebula.protocol import (
+    Many,
+    Optional,
+    number,
+    parse_arguments,
+    protocol,
+    protocol_of,
+    text,
+)
 
 
 @protocol(source=text, vm_id=number)
