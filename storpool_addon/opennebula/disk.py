@@ -10,9 +10,9 @@ from storpool_addon.opennebula.xml import Attributes, Node, is_true
 class Disk(NamedTuple):
     """A DISK of a VM's template.
 
-    type: FILE, BLOCK, CDROM, FS, SWAP, …, in upper case. clone: True for a private copy of an image, False for
-    the image itself, None for a volatile disk. image_id: None for a volatile disk. source: the image's SOURCE.
-    size_mib, original_size_mib: 0 when oned does not say. attributes: all of them, also those without a field.
+    type: FILE, BLOCK, CDROM, FS, SWAP, …, in upper case. clone: True for a private copy of an image, False
+    for the image itself, None for a volatile disk. image_id: None for a volatile disk. source: the image's
+    SOURCE. size_mib, original_size_mib: 0 when oned does not say. attributes: all of them.
     """
 
     disk_id: int

@@ -1,4 +1,4 @@
-"""Where oned wants a disk or a VM's directory: `host:path`, as it stands on the command line of a TM script."""
+"""Where oned wants a disk or a VM's directory: `host:path`, as it gives it to a TM script."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def checked_host(name: str) -> str:
 
 
 def absolute(path: str) -> str:
-    """An absolute path in its plain form; oned writes `/var/lib/one//datastores`. ValueError for any other path."""
+    """An absolute path without the double slashes that oned writes; ValueError for any other path."""
     if not path.startswith("/") or not path.isprintable() or ".." in path.split("/"):
         raise ValueError(f"{path!r} is not a plain absolute path")
     # POSIX lets a leading `//` mean something else, and normpath keeps it.

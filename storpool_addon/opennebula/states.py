@@ -1,4 +1,4 @@
-"""The states of VMs, images, datastores and hosts (include/VirtualMachine.h, Image.h, Datastore.h, Host.h of OpenNebula)."""
+"""States and types of OpenNebula's objects, from its include/{VirtualMachine,Image,Datastore,Host}.h."""
 
 from __future__ import annotations
 

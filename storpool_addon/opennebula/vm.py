@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from storpool_addon.errors import StateError, UsageError
 from storpool_addon.opennebula.disk import Disk
@@ -26,7 +27,7 @@ class History(NamedTuple):
 
 
 class VmSnapshot(NamedTuple):
-    """A snapshot of the whole VM. hypervisor_id: what the driver answered when it was taken, "" until then."""
+    """A snapshot of the whole VM. hypervisor_id: what the driver answered when taking it, "" until then."""
 
     id: int
     hypervisor_id: str

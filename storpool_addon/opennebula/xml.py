@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any
 
 from storpool_addon.errors import AddonError, UsageError
 
@@ -16,8 +17,8 @@ TRUTHY = frozenset(("1", "Y", "YES", "T", "TRUE", "ON"))
 # oned counts sizes in MiB and StorPool in bytes, both in signed 64 bits.
 MAX_SIZE_MIB = (1 << 43) - 1
 
-# oned writes the root element at once, at most after an XML declaration. A DTD, and so every entity, could only
-# stand between the two: asking for `<letter` there rules them out before libxml2 sees the document.
+# oned writes the root element at once, at most after an XML declaration. A DTD, and so every entity, could
+# only stand between the two: asking for `<letter` there rules them out before libxml2 sees the document.
 _ROOT_AT_ONCE = re.compile(rb"\s*(?:<\?xml [^<>]{0,100}\?>)?\s*<[A-Za-z_]")
 _DECLARES_ENCODING = re.compile(rb"\s*<\?xml [^<>]*encoding")
 _NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
@@ -53,7 +54,7 @@ class Node:
         return Node(self._element, name, self._error)
 
     def text(self, path: str, default: str = "") -> str:
-        """The text of the first element at `path`, without blanks at its ends; `default` when there is none."""
+        """The text of the first element at `path`, stripped; `default` when there is none."""
         found = self._element.findtext(path)
         return (found or "").strip() or default
 
@@ -149,9 +150,10 @@ def _parse_plain(document: bytes, source: str, error: type[AddonError]) -> _Elem
         # oned keeps what clients sent: one bad byte in a note must not make a VM impossible to delete.
         document = document.decode("utf-8", "replace").encode()
     try:
-        return fromstring(document, _parser())
+        root: _Element = fromstring(document, _parser())
     except XMLSyntaxError as reason:
         raise error(f"{source} is not XML: {' '.join(str(reason.msg).split())}") from None
+    return root
 
 
 @lru_cache(maxsize=1)

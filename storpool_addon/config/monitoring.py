@@ -1,0 +1,61 @@
+"""Keys about monitoring, logging and tools on hosts."""
+
+from __future__ import annotations
+
+from storpool_addon.config import key
+
+
+class Monitoring:
+    """Monitoring"""
+
+    sp_fe_json_path = key.text(
+        "SP_FE_JSON_PATH", "/var/cache/addon-storpool-monitor", "Where StorPool's statistics are kept."
+    )
+    sp_template_status_json = key.word(
+        "SP_TEMPLATE_STATUS_JSON", "storpool_template_status.json", "File name of the templates' status."
+    )
+    sp_volume_space_json = key.word(
+        "SP_VOLUME_SPACE_JSON", "storpool_volume_usedSpace.json", "File name of the volumes' used space."
+    )
+    sp_snapshot_space_json = key.word(
+        "SP_SNAPSHOT_SPACE_JSON", "storpool_snapshot_space.json", "File name of the snapshots' used space."
+    )
+    sp_template_status_minutes = key.number(
+        "SP_TEMPLATE_STATUS_MINUTES", "60", "Minutes after which the templates' status is asked for again."
+    )
+    sp_volume_space_minutes = key.number(
+        "SP_VOLUME_SPACE_MINUTES", "60", "Minutes after which the volumes' space is asked for again."
+    )
+    sp_snapshot_space_minutes = key.number(
+        "SP_SNAPSHOT_SPACE_MINUTES", "65", "Minutes after which the snapshots' space is asked for again."
+    )
+    sp_skip_monitor = key.flag("SP_SKIP_MONITOR", "0", "Leave this datastore out.", key.DATASTORE)
+    raft_leader_ip = key.word(
+        "RAFT_LEADER_IP",
+        "",
+        "Address that the leading front-end has; periodic work is done only there. Empty to read it from"
+        " oned's configuration, `disabled` to work everywhere.",
+    )
+    alt_stats = key.flag("ALT_STATS", "0", "Count what StorPool keeps for itself (u2, u3) as free.")
+    sp_space_used_lvmway = key.flag(
+        "SP_SPACE_USED_LVMWAY", "0", "Report what is stored in a volume, without its copies."
+    )
+    monitor_vmsnapshots = key.flag("MONITOR_VMSNAPSHOTS", "0", "Report the size of VM snapshots too.")
+    monitor_address = key.word("MONITOR_ADDRESS", "127.0.0.1", "Where monitord listens.")
+    monitor_port = key.number("MONITOR_PORT", "4124", "The port of monitord.", least=1, most=65535)
+    monitor_send_udp = key.flag("MONITOR_SEND_UDP", "0", "Send to monitord by UDP and not by TCP.")
+    monitor_host_id = key.integer("MONITOR_HOST_ID", "-1", "Host id in those messages.")
+
+
+class HostTools:
+    """Tools on hosts"""
+
+    cgroup = key.word("cgroup", "machine.slice", "Slice of the VMs, whose CPUs and memory are reported.")
+    skip_reserved_cpu = key.flag("SKIP_RESERVED_CPU", "0", "Do not report RESERVED_CPU.")
+    libvirt_uri = key.text("LIBVIRT_URI", "qemu:///system", "Where libvirt answers on a host.")
+
+
+class Logging:
+    """Logging"""
+
+    log_to_file = key.flag("LOG_TO_FILE", "0", "Also append the log to /var/log/one/addon-storpool.log.")

@@ -1,0 +1,191 @@
+"""The names of our volumes, snapshots and templates in StorPool; they are those of the bash addon, and stay.
+
+`px` is ONE_PX, the prefix that keeps several OpenNebula instances apart in one cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import NamedTuple
+
+from storpool_addon.errors import UsageError
+
+# StorPool takes names of up to 199 of these characters (storpool.sptype in its Python bindings).
+MAX_LENGTH = 199
+_NAME = re.compile(r"[A-Za-z0-9_.:\-]+", re.ASCII)
+_PREFIX = r"[A-Za-z0-9_.:\-]+"
+_SOURCE = re.compile(rf"({_PREFIX})-ds-([0-9]+)/(({_PREFIX})-img-([0-9]+))", re.ASCII)
+
+
+class Origin(NamedTuple):
+    """What a volume's name says about it.
+
+    kind: image, disk (a VM's copy of an image), raw, swap, context, nvram, tpm, checkpoint,
+    checkpoint-archive or memory. The ids are None where the name has none.
+    """
+
+    kind: str
+    image_id: int | None = None
+    vm_id: int | None = None
+    disk_id: int | None = None
+
+
+def template(px: str, datastore_id: int) -> str:
+    """The StorPool template of a datastore."""
+    return _checked(f"{px}-ds-{datastore_id}")
+
+
+def image(px: str, image_id: int) -> str:
+    """An image: a persistent one, or what the disks of a non-persistent one are copies of."""
+    return _checked(f"{px}-img-{image_id}")
+
+
+def source(px: str, datastore_id: int, image_id: int) -> str:
+    """What oned keeps as the SOURCE of an image."""
+    return f"{template(px, datastore_id)}/{image(px, image_id)}"
+
+
+def of_source(text: str) -> str:
+    """The volume of an image by its SOURCE: `one-ds-101/one-img-7` gives `one-img-7`."""
+    return _source(text)[3]
+
+
+def datastore_of_source(text: str) -> int:
+    """The datastore in the SOURCE of an image: `one-ds-101/one-img-7` gives 101."""
+    return int(_source(text)[2])
+
+
+def vm_disk(volume: str, vm_id: int, disk_id: int) -> str:
+    """A VM's own copy of the image `volume`: a non-persistent disk, or a CDROM."""
+    return _checked(f"{volume}-{vm_id}-{disk_id}")
+
+
+def volatile(px: str, vm_id: int, disk_id: int, *, swap: bool = False) -> str:
+    """A volatile disk."""
+    return _checked(f"{px}-sys-{vm_id}-{disk_id}-{'swap' if swap else 'raw'}")
+
+
+def context(px: str, vm_id: int, disk_id: int) -> str:
+    """The context image."""
+    return _checked(f"{px}-sys-{vm_id}-{disk_id}-iso")
+
+
+def nvram(px: str, vm_id: int) -> str:
+    """The UEFI variables."""
+    return _checked(f"{px}-sys-{vm_id}-NVRAM")
+
+
+def tpm(px: str, vm_id: int) -> str:
+    """The state of the virtual TPM."""
+    return _checked(f"{px}-sys-{vm_id}-SWTPM")
+
+
+def checkpoint(px: str, vm_id: int) -> str:
+    """Memory that libvirt saves straight to a volume."""
+    return _checked(f"{px}-sys-{vm_id}-rawcheckpoint")
+
+
+def checkpoint_archive(px: str, vm_id: int) -> str:
+    """An archive of a checkpoint file."""
+    return _checked(f"{px}-sys-{vm_id}-checkpoint")
+
+
+def memory(px: str, vm_id: int) -> str:
+    """Memory during a VM snapshot that includes it."""
+    return _checked(f"{px}-sys-{vm_id}")
+
+
+def staging(px: str, image_id: int) -> str:
+    """The volume that the bash addon downloaded an image to; this driver only removes it."""
+    final = image(px, image_id)
+    digest = hashlib.md5(f"{final}\n".encode(), usedforsecurity=False).hexdigest()
+    return _checked(f"{final}-{digest}")
+
+
+def disk_snapshot(volume: str, snapshot_id: int) -> str:
+    """A snapshot of a disk or an image."""
+    return _checked(f"{volume}-snap{snapshot_id}")
+
+
+def hypervisor_id(infix: str, snapshot_id: int, epoch_s: int) -> str:
+    """What oned keeps for a VM snapshot. infix: VMSNAPSHOT_TAG."""
+    return _checked(f"{infix}-{snapshot_id}-{epoch_s}")
+
+
+def vm_snapshot(volume: str, hypervisor_id: str) -> str:
+    """The part of a VM snapshot that is of `volume`."""
+    return _checked(f"{volume}-{hypervisor_id}")
+
+
+def backup_snapshot(volume: str, epoch_s: int) -> str:
+    """What a backup reads."""
+    return _checked(f"{volume}-ONEBACKUP-{epoch_s}")
+
+
+def export_snapshot(volume: str, word: str) -> str:
+    """What an export reads. word: makes it unique."""
+    return _checked(f"{volume}-export-{word}")
+
+
+def reverted(volume: str, word: str) -> str:
+    """The volume that a revert has replaced."""
+    return _checked(f"{volume}-SPTMP-{word}")
+
+
+def restored(volume: str, word: str) -> str:
+    """The volume that a restore has replaced."""
+    return _checked(f"{volume}-tmRestore{word}")
+
+
+def deleted(volume: str, global_id: str) -> str:
+    """The snapshot that delayed delete keeps; the global id makes it the same at each repetition."""
+    return _checked(f"{volume}-deleted-{global_id}")
+
+
+def parse(px: str, name: str) -> Origin | None:
+    """What a volume's name says, None when it is not the name of a volume of ours. The whole name counts."""
+    ours = f"{px}-"
+    if not name.startswith(ours):
+        return None
+    rest = name[len(ours) :]
+    for kind, pattern in _KINDS:
+        match = pattern.fullmatch(rest)
+        if match:
+            ids = {key: int(value) for key, value in match.groupdict().items()}
+            return Origin(kind, **ids)
+    return None
+
+
+_VM = r"sys-(?P<vm_id>[0-9]+)"
+_KINDS = tuple(
+    (kind, re.compile(pattern, re.ASCII))
+    for kind, pattern in (
+        ("image", r"img-(?P<image_id>[0-9]+)"),
+        ("disk", r"img-(?P<image_id>[0-9]+)-(?P<vm_id>[0-9]+)-(?P<disk_id>[0-9]+)"),
+        ("raw", rf"{_VM}-(?P<disk_id>[0-9]+)-raw"),
+        ("swap", rf"{_VM}-(?P<disk_id>[0-9]+)-swap"),
+        ("context", rf"{_VM}-(?P<disk_id>[0-9]+)-iso"),
+        ("nvram", rf"{_VM}-NVRAM"),
+        ("tpm", rf"{_VM}-SWTPM"),
+        ("checkpoint", rf"{_VM}-rawcheckpoint"),
+        ("checkpoint-archive", rf"{_VM}-checkpoint"),
+        ("memory", _VM),
+    )
+)
+
+
+def _source(text: str) -> re.Match[str]:
+    match = _SOURCE.fullmatch(text)
+    if not match or match[1] != match[4]:
+        raise UsageError(
+            f"{text[:200]!r} is not the SOURCE of an image of this driver (PREFIX-ds-N/PREFIX-img-N)"
+        )
+    return match
+
+
+def _checked(name: str) -> str:
+    if len(name) > MAX_LENGTH or not _NAME.fullmatch(name):
+        allowed = f"1 to {MAX_LENGTH} of A-Z a-z 0-9 _ . : -"
+        raise UsageError(f"{name[:220]!r} cannot be a name in StorPool; allowed are {allowed}")
+    return name

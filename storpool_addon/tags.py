@@ -1,0 +1,62 @@
+"""The tags that say whose a volume is and what it is; the bash addon's keys and values, which stay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from storpool_addon.config import Config
+from storpool_addon.errors import ConfigError
+from storpool_addon.opennebula.vm import Vm
+
+VIRT = "one"
+# StorPool's rule for a value; blanks are dropped before it is applied, as the bash addon does.
+_VALUE = re.compile(r"[A-Za-z0-9_.:\-]*", re.ASCII)
+
+
+def ours(config: Config) -> dict[str, str]:
+    """What every volume and snapshot of this OpenNebula carries."""
+    return {"virt": VIRT, config.loc_tag: config.loc_tag_val}
+
+
+def image(config: Config, qc: str) -> dict[str, str]:
+    """An image's volume; its QoS class is written even when it is empty."""
+    return {**ours(config), "qc": value("qc", qc)}
+
+
+def vm_disk(config: Config, vm: Vm, *, type: str, qc: str, disk_id: int | None = None) -> dict[str, str]:
+    """A volume that a VM uses, a disk or not.
+
+    type: PERS, NPERS, CDROM, IMMUT, VOL, CNTXT, …, with RO for a read-only disk. The VM's VC_POLICY is
+    written when it has one; without one, what the volume has stays.
+    """
+    tags = {**ours(config), config.vm_tag: str(vm.id), "qc": value("qc", qc), "type": type}
+    if disk_id is not None:
+        tags["diskid"] = str(disk_id)
+    policy = value("vc-policy", vm.attribute("VC_POLICY"))
+    if policy:
+        tags["vc-policy"] = policy
+    return tags
+
+
+def group_snapshot(config: Config, vm_id: int) -> dict[str, str]:
+    """The snapshots of one VM snapshot."""
+    return {**ours(config), config.vm_tag: str(vm_id)}
+
+
+def released(config: Config, qc: str) -> dict[str, str]:
+    """An image that goes back to its datastore: StorPool removes a tag whose value is empty."""
+    return {config.vm_tag: "", "vc-policy": "", "type": "", "diskid": "", "qc": value("qc", qc)}
+
+
+def deleted(config: Config, volume: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """The snapshot that delayed delete keeps: all that the volume said, and which volume it was."""
+    return {**tags, config.deleted_tag: volume}
+
+
+def value(key: str, text: str) -> str:
+    """A tag's value without blanks; ConfigError for what StorPool does not take."""
+    stripped = "".join(text.split())
+    if not _VALUE.fullmatch(stripped):
+        raise ConfigError(f"tag {key} cannot be {text[:80]!r}: only A-Z a-z 0-9 _ . : - are possible")
+    return stripped
