@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import NamedTuple
 
@@ -98,6 +97,8 @@ def memory(px: str, vm_id: int) -> str:
 
 def staging(px: str, image_id: int) -> str:
     """The volume that the bash addon downloaded an image to; this driver only removes it."""
+    import hashlib
+
     final = image(px, image_id)
     digest = hashlib.md5(f"{final}\n".encode(), usedforsecurity=False).hexdigest()
     return _checked(f"{final}-{digest}")
@@ -150,7 +151,7 @@ def parse(px: str, name: str) -> Origin | None:
         return None
     rest = name[len(ours) :]
     for kind, pattern in _KINDS:
-        match = pattern.fullmatch(rest)
+        match = re.fullmatch(pattern, rest, re.ASCII)
         if match:
             ids = {key: int(value) for key, value in match.groupdict().items()}
             return Origin(kind, **ids)
@@ -158,20 +159,17 @@ def parse(px: str, name: str) -> Origin | None:
 
 
 _VM = r"sys-(?P<vm_id>[0-9]+)"
-_KINDS = tuple(
-    (kind, re.compile(pattern, re.ASCII))
-    for kind, pattern in (
-        ("image", r"img-(?P<image_id>[0-9]+)"),
-        ("disk", r"img-(?P<image_id>[0-9]+)-(?P<vm_id>[0-9]+)-(?P<disk_id>[0-9]+)"),
-        ("raw", rf"{_VM}-(?P<disk_id>[0-9]+)-raw"),
-        ("swap", rf"{_VM}-(?P<disk_id>[0-9]+)-swap"),
-        ("context", rf"{_VM}-(?P<disk_id>[0-9]+)-iso"),
-        ("nvram", rf"{_VM}-NVRAM"),
-        ("tpm", rf"{_VM}-SWTPM"),
-        ("checkpoint", rf"{_VM}-rawcheckpoint"),
-        ("checkpoint-archive", rf"{_VM}-checkpoint"),
-        ("memory", _VM),
-    )
+_KINDS = (
+    ("image", r"img-(?P<image_id>[0-9]+)"),
+    ("disk", r"img-(?P<image_id>[0-9]+)-(?P<vm_id>[0-9]+)-(?P<disk_id>[0-9]+)"),
+    ("raw", rf"{_VM}-(?P<disk_id>[0-9]+)-raw"),
+    ("swap", rf"{_VM}-(?P<disk_id>[0-9]+)-swap"),
+    ("context", rf"{_VM}-(?P<disk_id>[0-9]+)-iso"),
+    ("nvram", rf"{_VM}-NVRAM"),
+    ("tpm", rf"{_VM}-SWTPM"),
+    ("checkpoint", rf"{_VM}-rawcheckpoint"),
+    ("checkpoint-archive", rf"{_VM}-checkpoint"),
+    ("memory", _VM),
 )
 
 

@@ -28,8 +28,8 @@ class Import:
     supported_fs = key.words(
         "SUPPORTED_FS",
         "ext4 ext3 ext2 xfs",
-        "File systems that a new image can have; OpenNebula's datastore.conf says so too. Options of their mkfs are"
-        " taken from FS_OPTS_<file system> there or here.",
+        "File systems that a new image can have; OpenNebula's datastore.conf says so too. Options of their"
+        " mkfs are taken from FS_OPTS_<file system>, there or here.",
     )
     staging_dir = key.text(
         "STAGING_DIR",
@@ -54,7 +54,7 @@ class Export:
         "qcow",
         "qcow2",
     )
-    export_qemu_img_args = key.words(
+    export_qemu_img_args = key.arguments(
         "EXPORT_QEMU_IMG_ARGS", "", "More arguments for that `qemu-img convert`."
     )
     export_transport = key.word(

@@ -104,7 +104,7 @@ class Disks:
     system_compatible_ds = key.words(
         "SYSTEM_COMPATIBLE_DS",
         "ceph",
-        "Transfer managers whose disks a VM may have besides ours; also written SYSTEM_COMPATIBLE_DS[ceph]=1.",
+        "Transfer managers whose disks a VM may have besides ours (also: SYSTEM_COMPATIBLE_DS[ceph]=1).",
     )
     tag_context_iso = key.flag("TAG_CONTEXT_ISO", "1", "Give the context image the tags of its VM.")
     include_context_packages = key.flag(
