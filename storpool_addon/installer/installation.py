@@ -223,7 +223,8 @@ class Installation:
     def _clear(self, old: Manifest) -> None:
         """Remove the record, and every directory of ours that is empty then."""
         home = self._tree.real(self._where.home)
-        shutil.rmtree(f"{home}/dependencies", ignore_errors=True)
+        for name in ("dependencies", "dependencies.new"):
+            shutil.rmtree(f"{home}/{name}", ignore_errors=True)
         for path in reversed(old.directories):
             self._tree.remove_directory(path)
         # The record goes after all that it names, so that a killed run can be repeated.

@@ -40,6 +40,6 @@ def load(tree: Tree, path: str) -> Manifest:
 
 
 def save(tree: Tree, path: str, manifest: Manifest) -> None:
-    """Write the record; its own directory is ours."""
+    """Write the record. All else can be compared and mended after a power cut; the record cannot."""
     text = json.dumps(manifest._asdict(), indent=1, sort_keys=True)
-    tree.write(file(path, text.encode() + b"\n"))
+    tree.write(file(path, text.encode() + b"\n"), durable=True)

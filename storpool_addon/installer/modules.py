@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import py_compile
+import shutil
 import struct
 import subprocess
 from collections.abc import Iterable
@@ -18,6 +19,8 @@ _PACKAGES = (
     "python3-lxml python3-requests python3-yaml (AlmaLinux: python3-lxml python3-requests python3-pyyaml)"
 )
 _FIND = "import importlib.util, sys; print(*[m for m in sys.argv[1:] if not importlib.util.find_spec(m)])"
+# Those with compiled parts for certain; requests is slow to import and has none.
+_TRY = "import storpool_addon.errors, lxml.etree, yaml, importlib.util as i; i.find_spec('requests') or 1 / 0"
 _TIMEOUT_S = 60
 
 
@@ -40,23 +43,26 @@ def directories(interpreter: str) -> list[str]:
 
 
 def install(interpreter: str, target: str) -> None:
-    """Have pip put the needed modules into `target`; ToolError with pip's last line when it cannot."""
+    """Have pip put the needed modules into `target`, all or none; ToolError with its last line."""
+    new = f"{target}.new"
+    shutil.rmtree(new, ignore_errors=True)
     argv = [interpreter, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
     ended = subprocess.run(
-        [*argv, "--upgrade", "--target", target, *NEEDED.values()],
+        [*argv, "--upgrade", "--target", new, *NEEDED.values()],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     if ended.returncode:
         last = (ended.stdout.strip() or "no message").splitlines()[-1]
         raise ToolError(f"pip could not install the needed modules into {target}: {last}")
+    os.rename(new, target)
 
 
 def try_out(python: str, owner: Owner) -> None:
-    """Import everything once, as a script of the driver would, as oned's user; ToolError when that fails."""
+    """Import what is needed once, as a script of the driver would, as oned's user; ToolError when that fails."""
     as_owner = {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
     try:
         ended = subprocess.run(
-            [python, "-I", "-c", "import storpool_addon.errors, lxml.etree, requests, yaml"],
+            [python, "-I", "-c", _TRY],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S,
             cwd="/", **as_owner,
         )  # type: ignore[call-overload]  # fmt: skip

@@ -87,8 +87,8 @@ class Tree:
         owner = self.owner if entry.of_oned else None
         return "owner" if owner and (now.st_uid, now.st_gid) != owner else None
 
-    def write(self, entry: Entry) -> None:
-        """Have the entry there, in one step as others see it."""
+    def write(self, entry: Entry, *, durable: bool = False) -> None:
+        """Have the entry there, in one step as others see it; durable: its content outlasts a power cut."""
         real = self.real(entry.path)
         self.make_directory(os.path.dirname(entry.path), entry.of_oned)
         new = self._new(real)
@@ -99,6 +99,9 @@ class Tree:
         else:
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
                 opened.write(entry.data)
+                if durable:
+                    opened.flush()
+                    os.fsync(opened.fileno())
                 os.fchmod(opened.fileno(), stat.S_IMODE(entry.mode))
         self._give(new, entry.of_oned)
         os.rename(new, real)

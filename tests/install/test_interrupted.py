@@ -79,6 +79,14 @@ def older_version(front: Front) -> None:
     (front.remotes / "tm/storpool/ln").write_text("# the site's\n")
 
 
+def keep(front: Front, tmp_path: Path) -> Path:
+    """A copy of the checkout, with a package of few files: each of them is a few kills."""
+    kept = tmp_path / "kept"
+    shutil.copytree(front.checkout, kept, symlinks=True)
+    shutil.rmtree(kept / "storpool_addon/installer")
+    return kept
+
+
 def start(front: Front, prepare: Callable[[Front], None], kept: Path) -> None:
     """A checkout and a root as they were before, whatever a run did to them."""
     for directory in (front.checkout, front.root):
@@ -91,8 +99,7 @@ def start(front: Front, prepare: Callable[[Front], None], kept: Path) -> None:
 def test_killed_installation_is_completed_and_undone(
     front: Front, tmp_path: Path, prepare: Callable[[Front], None]
 ) -> None:
-    kept = tmp_path / "kept"
-    shutil.copytree(front.checkout, kept, symlinks=True)
+    kept = keep(front, tmp_path)
     start(front, prepare, kept)
     install(front)
     installed = snapshot(front.root)
@@ -113,8 +120,7 @@ def test_killed_installation_is_completed_and_undone(
 
 
 def test_killed_uninstall_is_completed(front: Front, tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    shutil.copytree(front.checkout, kept, symlinks=True)
+    kept = keep(front, tmp_path)
     start(front, another_addon, kept)
     before = snapshot(front.root)
     step = 0

@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from storpool_addon.installer.layout import base_interpreter
 from tests.install.front import PROJECT, Front
 
 
@@ -65,6 +67,50 @@ def test_missing_modules_are_named_with_their_packages(front: Front, tmp_path: P
     assert "python3-lxml python3-requests python3-yaml" in line
     assert "--with-dependencies" in line
     assert not front.root.exists()
+
+
+def wheel(directory: Path, name: str, module: str, version: str) -> None:
+    """A wheel of one empty package."""
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(directory / f"{name}-{version}-py3-none-any.whl", "w") as made:
+        made.writestr(f"{module}/__init__.py", "")
+        made.writestr(f"{module}/etree.py", "")
+        made.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        made.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        made.writestr(f"{info}/RECORD", "")
+
+
+@pytest.mark.skipif(
+    subprocess.run(
+        [base_interpreter(), "-m", "pip", "--version"], capture_output=True, check=False
+    ).returncode
+    != 0,
+    reason="no pip for the base interpreter",
+)
+def test_pip_puts_modules_beside_the_driver(front: Front, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_CONFIG_FILE": os.devnull}
+    ended = front.run("--with-dependencies", **offline)
+    assert (ended.returncode, "pip could not install the needed modules" in ended.stderr) == (1, True)
+    for name, module, version in (
+        ("lxml", "lxml", "9.0"),
+        ("requests", "requests", "9.0"),
+        ("PyYAML", "yaml", "9.0"),
+    ):
+        wheel(wheels, name, module, version)
+    ended = front.run("--with-dependencies", **offline)
+    assert ended.returncode == 0, ended.stderr
+    argv = [front.home / "bin/python3", "-I", "-c", "import sys; print(*sys.path)"]
+    path = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
+    assert f"{front.home}/dependencies" in path
+    (pth,) = front.home.glob("lib/python*/site-packages/dependencies.pth")
+    assert pth.read_text() == f"{front.home}/dependencies\n"
+    assert "nothing to do" in front.install()
+    front.install("--uninstall")
+    assert not front.home.exists()
 
 
 def test_directory_in_the_way(front: Front) -> None:
