@@ -58,7 +58,7 @@ def install(interpreter: str, target: str) -> None:
 
 
 def try_out(python: str, owner: Owner) -> None:
-    """Import what is needed once, as a script of the driver would, as oned's user; ToolError when that fails."""
+    """Import what is needed as a script would, and as oned's user; ToolError when that fails."""
     as_owner = {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
     try:
         ended = subprocess.run(
