@@ -20,6 +20,7 @@ check: setup-check
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+	@$(PY) -m mypy install.py
 
 setup:
 	@.ci/setup test
