@@ -1,4 +1,4 @@
-"""The hosts of the lab: each with files, devices and a name of its own, reached by ssh, able to lose power."""
+"""The hosts of the lab: each with files, devices and a name of its own, reached by ssh, mortal."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Mapping, NamedTuple, Protocol, Sequence
+from typing import NamedTuple, Protocol
 
 from storpool_addon.lab import standin
 from storpool_addon.lab.conductor import Desk
@@ -18,9 +19,9 @@ FRONTEND = "frontend"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Everything that the driver starts, or may start one day, and that is worth counting and breaking.
 WATCHED = (
-    "qemu-*", "mkfs", "mkfs.*", "mke2fs", "mkswap", "xorriso", "genisoimage", "mkisofs", "blockdev", "timeout",
-    "dd", "tar", "rsync", "curl", "wget", "gzip", "bzip2", "xz", "zstd", "lz4", "sha256sum", "md5sum", "virsh",
-    "systemd-run", "cgexec",
+    "qemu-*", "mkfs", "mkfs.*", "mke2fs", "mkswap", "xorriso", "genisoimage", "mkisofs", "blockdev",
+    "timeout", "dd", "tar", "rsync", "curl", "wget", "gzip", "bzip2", "xz", "zstd", "lz4", "sha256sum",
+    "md5sum", "virsh", "systemd-run", "cgexec",
 )  # fmt: skip
 _CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # What a host has of its own: the path on the host, and the directory's name among the host's files.
@@ -40,7 +41,10 @@ class Layout(NamedTuple):
     def binds(self) -> list[tuple[str, str]]:
         """(directory on the machine, path on the host)."""
         own = [(os.path.join(self.files, name), path) for path, name in _OWN.items()]
-        return [*own, *((os.path.join(self.devices, name), f"/dev/{name}") for name in ("storpool", "storpool-byid"))]
+        return [
+            *own,
+            *((os.path.join(self.devices, name), f"/dev/{name}") for name in ("storpool", "storpool-byid")),
+        ]
 
     def make(self) -> None:
         """Make the directories."""
@@ -91,7 +95,9 @@ class Host:
     def run(self, command: str, *, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a bash command on the host, as somebody logged in there."""
         argv = [*self.enter, *self.login, "bash", "-c", command]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL, check=False)
+        return subprocess.run(
+            argv, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL, check=False
+        )
 
     def power_off(self, *, hang: bool = False) -> None:
         """The host is gone: nobody answers there; with `hang` connections open, and nothing more happens."""
@@ -118,7 +124,7 @@ class Hosts(Protocol):
     nodes: dict[str, Host]
 
     def action_argv(self, argv: Sequence[str], environment: Mapping[str, str], directory: str) -> list[str]:
-        """The command line that runs `argv` on the front-end: it becomes the action, in the very same process."""
+        """The command line that becomes `argv` on the front-end, in the very same process."""
 
     def restart(self) -> None:
         """Bring every host back to power."""
@@ -130,7 +136,9 @@ class Hosts(Protocol):
 class FastHosts:
     """Hosts that are no more than a view of the file system; a program in the place of ssh leads to them."""
 
-    def __init__(self, directory: str, names: Sequence[str], devices: str, desk: Desk, keep: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: str, names: Sequence[str], devices: str, desk: Desk, keep: Sequence[str] = ()
+    ) -> None:
         self._directory = directory
         everyone = {name: Host(name, _layout(directory, devices, name)) for name in (FRONTEND, *names)}
         self.frontend = everyone.pop(FRONTEND)
@@ -172,7 +180,7 @@ def _layout(directory: str, devices: str, name: str) -> Layout:
 
 
 def _start_holder(hosts: Sequence[Host], keep: Sequence[str]) -> subprocess.Popen[str]:
-    """Start the process that holds the hosts' views; every host then knows the command line that enters its own."""
+    """Start the process that holds the hosts' views; each host then knows how to enter its own."""
     specs = [_spec(host, keep) for host in hosts]
     program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "namespaces.py")
     holder = subprocess.Popen(
@@ -184,7 +192,9 @@ def _start_holder(hosts: Sequence[Host], keep: Sequence[str]) -> subprocess.Pope
     answer = json.loads(holder.stdout.readline() or '{"error": "the holder of the views ended"}')
     if "error" in answer:
         holder.communicate()
-        raise NoHosts(f"hosts cannot be played here: a private view of the file system is refused ({answer['error']})")
+        raise NoHosts(
+            f"hosts cannot be played here: a private view of the file system is refused ({answer['error']})"
+        )
     for host in hosts:
         host.enter = enter_command(answer[host.name], as_root=os.getuid() == 0)
     return holder
@@ -227,7 +237,7 @@ def _write_programs(directory: str, hosts: Sequence[Host], desk: str) -> None:
 
 
 def _write_setpriv(programs: str) -> None:
-    """setpriv, which the driver puts before every child: a program that is not watched by name is watched here."""
+    """setpriv, which the driver puts before every child: what is not watched by name is watched here."""
     own = os.path.join(programs, "of-setpriv")
     os.mkdir(own)
     os.symlink("../.watched", os.path.join(own, "setpriv"))

@@ -12,7 +12,8 @@ import json
 import os
 import signal
 import sys
-from typing import Iterable, NoReturn
+from collections.abc import Iterable
+from typing import NoReturn
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER = 0x00020000, 0x04000000, 0x10000000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
@@ -141,7 +142,7 @@ def _hold(spec: dict[str, object], ready: int) -> NoReturn:
 
 
 def main() -> None:
-    """Read the specifications (JSON on one line), make the views, print their processes, hold them until EOF."""
+    """Read specifications (JSON on one line), make the views, print their processes, hold them until EOF."""
     specs = json.loads(sys.stdin.readline())
     if os.getuid() != 0:
         become_root()

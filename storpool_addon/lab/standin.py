@@ -9,7 +9,7 @@ import _socket
 import os
 import sys
 import time
-from typing import NoReturn, Optional
+from typing import NoReturn
 
 # From ssh(1): options that take a value, and those that do not.
 _VALUED = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
@@ -21,7 +21,7 @@ _SEPARATOR = "\x1f"
 class Desk:
     """The conductor's desk, asked about this process."""
 
-    def __init__(self, address: Optional[str]) -> None:
+    def __init__(self, address: str | None) -> None:
         self._socket = None
         if address is None:
             return
@@ -55,7 +55,7 @@ def tool(desk: str, directory: str) -> NoReturn:
     _run(Desk(desk), [real, *sys.argv[1:]], [name, *sys.argv[1:]])
 
 
-def ssh(desk: Optional[str], hosts: dict[str, str], enter: dict[str, list[str]]) -> NoReturn:
+def ssh(desk: str | None, hosts: dict[str, str], enter: dict[str, list[str]]) -> NoReturn:
     """Be ssh(1) to the hosts of the lab.
 
     hosts: where each host's power state is written. enter: the command line that precedes one run on it.

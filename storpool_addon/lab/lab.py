@@ -1,0 +1,255 @@
+"""A whole cloud in one process: StorPool, oned, hosts, and the driver's scripts run as oned runs them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Callable
+
+from storpool_addon.lab.command import Command, Result, Steps, T, judged
+from storpool_addon.lab.conductor import AFTER, BEFORE, Conductor, Desk, Fault, Ticket
+from storpool_addon.lab.hosts import FRONTEND, FastHosts, Hosts
+from storpool_addon.lab.images import Images
+from storpool_addon.lab.machines import Machines
+from storpool_addon.lab.objects import READY, Image
+from storpool_addon.lab.oned import Oned
+from storpool_addon.lab.rpc import RpcServer
+from storpool_addon.simulator import LOSE, REFUSE, Moment, Simulator, Verdict
+
+HOME = "/var/lib/one"
+REMOTES = f"{HOME}/remotes"
+# What oned's MADs hand on (systemd unit, madcommon.sh); PATH is the hosts' business.
+ENVIRONMENT = {"HOME": HOME, "LANG": "C.UTF-8", "LOGNAME": "oneadmin", "USER": "oneadmin"}
+CLIENT_IDS = {FRONTEND: 10, "node1": 11, "node2": 12, "node3": 13}
+TIMEOUT_S = 120.0
+_numbers = itertools.count()
+
+
+class Lab:
+    """One world. Everything in it is public: oned, simulator, hosts, conductor, images, vms.
+
+    tree: where install.py --root put the driver. directory: a new directory for all that the world holds.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        tree: str,
+        *,
+        nodes: Sequence[str] = ("node1", "node2"),
+        version: str = "7.4",
+        make_hosts: Callable[[Lab, Sequence[str]], Hosts] | None = None,
+        devices: str = "file",
+        **simulator_options: object,
+    ) -> None:
+        self.directory = directory
+        self.tree = tree
+        self.devices = os.path.join(directory, "dev")
+        self.conductor = Conductor()
+        self.desk = Desk(self.conductor, f"storpool-lab-{os.getpid()}-{next(_numbers)}")
+        self.hosts: Hosts = (make_hosts or _fast)(self, nodes)
+        self.simulator = self._simulator(nodes, devices, simulator_options).start()
+        self.oned = Oned(FRONTEND, os.path.join(tree, REMOTES[1:]), version=version)
+        self.rpc = RpcServer(self.oned, self.conductor)
+        self.images = Images(self.oned)
+        self.vms = Machines(self.oned, self.hosts.frontend.write)
+        self._furnish(nodes)
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End everything that the world started."""
+        self.rpc.close()
+        self.simulator.stop()
+        self.hosts.close()
+        self.desk.close()
+
+    # Scripts
+
+    def run(self, command: Command, fault: Fault | None = None, *, timeout_s: float = TIMEOUT_S) -> Result:
+        """Run one script, with at most one fault on its way."""
+        argv = self.hosts.action_argv(command.argv, ENVIRONMENT, HOME)
+        start = time.monotonic()
+        self.conductor.begin(fault)
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.conductor.started(process.pid)
+        try:
+            stdout, stderr = process.communicate(command.stdin, timeout=timeout_s)
+        finally:
+            process.kill()
+            calls = self.conductor.end()
+        seconds = time.monotonic() - start
+        return Result(process.returncode, stdout.decode(), stderr.decode(), calls, seconds)
+
+    def do(self, steps: Steps[T], seen: Callable[[Command, Result], None] | None = None) -> T:
+        """Run all scripts of a verb; StepFailed when oned would call it failed. seen: told of each script."""
+        return self._walk(steps, None, seen)[1]  # type: ignore[return-value]
+
+    def until(self, steps: Steps[T], name: str) -> Command:
+        """Run the scripts of a verb up to the first of that name, which is given back and not run."""
+        command = self._walk(steps, name, None)[0]
+        if command is None:
+            raise LookupError(f"no script {name} in this verb")
+        return command
+
+    def _walk(
+        self, steps: Steps[T], stop: str | None, seen: Callable[[Command, Result], None] | None
+    ) -> tuple[Command | None, T | None]:
+        try:
+            command = next(steps)
+            while command.name != stop:
+                result = self.run(command)
+                if seen:
+                    seen(command, result)
+                failure = judged(command, result, self.oned.version)
+                command = steps.throw(failure) if failure else steps.send(result)
+        except StopIteration as end:
+            return None, end.value
+        return command, None
+
+    # StorPool
+
+    def storpool(self, query: str, body: Mapping[str, object] | None = None) -> Any:
+        """One API call, past network and conductor. query: with its arguments. body: makes it a POST."""
+        route = self.simulator.route("GET" if body is None else "POST", query.split("/"))
+        return self.simulator.perform(route, None if body is None else dict(body))[0]
+
+    def give_image(
+        self, *, size_mib: int = 4, content: bytes = b"", type: str = "OS", persistent: bool = False
+    ) -> Image:
+        """An image that is there already, as if it had been imported: for tests of what comes after."""
+        image = self.images.allocate(self.oned.datastores[101], type, persistent, size_mib)
+        name = f"one-img-{image.id}"
+        image.source, image.format, image.state = f"one-ds-101/{name}", "raw", READY
+        tags = {"virt": "one", "nloc": "one", "qc": ""}
+        size = size_mib << 20
+        self.storpool("VolumeCreate", {"name": name, "size": size, "template": "one-ds-101", "tags": tags})
+        if content:
+            self.write_volume(name, content)
+        return image
+
+    def write_volume(self, name: str, content: bytes, offset: int = 0) -> None:
+        """Write into a volume that is attached nowhere."""
+        client = CLIENT_IDS[FRONTEND]
+        self._reassign({"volume": name, "rw": [client]})
+        with open(self.hosts.frontend.device(name), "r+b") as device:
+            device.seek(offset)
+            device.write(content)
+        self._reassign({"volume": name, "detach": [client]})
+
+    def read_volume(self, name: str, length: int = -1) -> bytes:
+        """The bytes of a volume, wherever it is attached."""
+        client = CLIENT_IDS[FRONTEND]
+        had = any(
+            each["volume"] == name and each["client"] == client for each in self.storpool("AttachmentsList")
+        )
+        if not had:
+            self._reassign({"volume": name, "ro": [client]})
+        with open(self.hosts.frontend.device(name), "rb") as device:
+            content = device.read(length)
+        if not had:
+            self._reassign({"volume": name, "detach": [client]})
+        return content
+
+    def _reassign(self, item: Mapping[str, object]) -> None:
+        self.storpool("VolumesReassignWait", {"reassign": [item], "attachTimeout": 10})
+
+    # Furniture
+
+    def _simulator(self, nodes: Sequence[str], devices: str, options: Mapping[str, object]) -> Simulator:
+        return Simulator(
+            os.path.join(self.directory, "storpool"),
+            dev_dir=os.path.join(self.devices, "{client}", "storpool"),
+            devices=devices,
+            clients={CLIENT_IDS[name]: name for name in (FRONTEND, *nodes)},
+            templates=["one-ds-100", "one-ds-101"],
+            gate=Gate(self.conductor),
+            **options,  # type: ignore[arg-type]
+        )
+
+    def _furnish(self, nodes: Sequence[str]) -> None:
+        self.oned.add_system_datastore()
+        self.oned.add_image_datastore()
+        for name in nodes:
+            self.oned.add_host(name, CLIENT_IDS[name])
+        frontend = self.hosts.frontend
+        frontend.write(f"{HOME}/.one/one_auth", self.oned.session + "\n", 0o600)
+        frontend.write(f"{HOME}/.one/one_endpoint", self.rpc.endpoint + "\n")
+        for host in (frontend, *self.hosts.nodes.values()):
+            host.write("/etc/storpool.conf", self.storpool_conf(), 0o640)
+        self._link_remotes()
+
+    def storpool_conf(self) -> str:
+        """What a StorPool client has in /etc/storpool.conf."""
+        host, port, token = self.simulator.endpoint
+        lines = [f"SP_API_HTTP_HOST={host}", f"SP_API_HTTP_PORT={port}", f"SP_AUTH_TOKEN={token}"]
+        for name in (FRONTEND, *self.hosts.nodes):
+            lines += [f"[{name}]", f"SP_OURID={CLIENT_IDS[name]}"]
+        return "\n".join(lines) + "\n"
+
+    def configure(self, **values: object) -> None:
+        """Write addon-storpoolrc: the site's configuration."""
+        lines = [f'{name}="{value}"' for name, value in values.items()]
+        self.hosts.frontend.write(f"{REMOTES}/addon-storpoolrc", "\n".join(lines) + "\n")
+
+    def _link_remotes(self) -> None:
+        """The driver as it was installed, in a remotes directory that a test may add to."""
+        installed, own = os.path.join(self.tree, REMOTES[1:]), self.hosts.frontend.path(REMOTES)
+        os.makedirs(own)
+        for part in sorted(os.listdir(installed)):
+            source = os.path.join(installed, part)
+            if os.path.isdir(source):
+                os.makedirs(os.path.join(own, part), exist_ok=True)
+                for each in os.listdir(source):
+                    os.symlink(os.path.join(source, each), os.path.join(own, part, each))
+            else:
+                shutil.copy(source, own)
+
+
+class Gate:
+    """Asks the conductor about each API call of the simulator."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+        self._tickets: dict[int, Ticket] = {}
+
+    def __call__(self, moment: Moment) -> Verdict | None:
+        """The simulator's gate."""
+        if moment.when == BEFORE:
+            ticket = self._conductor.enter("api", _described(moment))
+            if not ticket.may_act:
+                return REFUSE
+            self._tickets[moment.number] = ticket
+            return None
+        assert moment.when == AFTER
+        return None if self._tickets.pop(moment.number).may_answer() else LOSE
+
+
+def _described(moment: Moment) -> str:
+    """The call with the objects that it names: the same text for the same call of a later run."""
+    names = list(moment.args)
+    body = moment.body if isinstance(moment.body, dict) else {}
+    names += [str(body[key]) for key in ("name", "rename") if key in body]
+    names += [str(each.get("volume") or each.get("snapshot")) for each in body.get("reassign", ())]
+    return " ".join([moment.query, *names])
+
+
+def _fast(lab: Lab, nodes: Sequence[str]) -> Hosts:
+    return FastHosts(lab.directory, nodes, lab.devices, lab.desk, keep=[lab.tree])

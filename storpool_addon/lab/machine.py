@@ -1,0 +1,156 @@
+"""A virtual machine as the lab's oned keeps it: disks in their wire form, history, states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from storpool_addon.lab.documents import Value, cdata, element, elements, owned, permissions, template
+from storpool_addon.lab.objects import ALICE, Datastore, Image
+
+PENDING, ACTIVE, STOPPED, SUSPENDED, DONE, POWEROFF, UNDEPLOYED = 1, 3, 4, 5, 6, 8, 9
+SYSTEM_ATTRIBUTES = ("DATASTORE", "DATASTORE_ID", "TM_MAD", "DISK_TYPE", "SP_TEMPLATE")
+
+
+class Volatile(NamedTuple):
+    """A disk without an image. kind: "fs" or "swap"; fs: the file system to make, if any."""
+
+    size_mib: int
+    kind: str = "fs"
+    fs: str = ""
+
+
+@dataclass
+class Record:
+    """One history record: a stay on a host."""
+
+    seq: int
+    host: str
+    host_id: int
+    system: Datastore
+    action: int = 0
+
+    def document(self, vm_id: int, version: str) -> str:
+        """`<HISTORY>`."""
+        plan = {} if version.startswith("6") else {"PLAN_ID": -1, "ACTION_ID": -1}
+        return element(
+            "HISTORY",
+            elements(
+                OID=vm_id,
+                SEQ=self.seq,
+                HOSTNAME=self.host,
+                HID=self.host_id,
+                CID=0,
+                STIME=1769001000,
+                ETIME=0,
+            ),
+            cdata("VM_MAD", "kvm") + cdata("TM_MAD", self.system.tm_mad),
+            elements(
+                DS_ID=self.system.id, **plan, PSTIME=0, PETIME=0, RSTIME=0, RETIME=0, ESTIME=0, EETIME=0
+            ),
+            elements(ACTION=self.action, UID=2, GID=1, REQUEST_ID=4512),
+        )
+
+
+@dataclass
+class Vm:
+    """A VM. disks: by id, each the attributes of its DISK. context: those of CONTEXT, None without one."""
+
+    id: int
+    name: str
+    disks: dict[int, dict[str, str]]
+    context: dict[str, str] | None = None
+    attributes: dict[str, Value] = field(default_factory=dict)
+    user_attributes: dict[str, Value] = field(default_factory=dict)
+    history: list[Record] = field(default_factory=list)
+    state: int = PENDING
+    lcm_state: int = 0
+    deploy_id: str = ""
+    next_disk: int = 0
+
+    @property
+    def here(self) -> Record:
+        """The last history record."""
+        return self.history[-1]
+
+    @property
+    def home(self) -> str:
+        """The VM's directory on its host, with oned's double slash."""
+        return self.home_in(self.here.system)
+
+    def home_in(self, system: Datastore) -> str:
+        """The VM's directory in a system datastore."""
+        return f"{system.path}/{self.id}"
+
+    def document(self, version: str, *, whole_history: bool = True) -> str:
+        """`<VM>`; action data hold the last history record only."""
+        records = self.history if whole_history else self.history[-1:]
+        states = elements(
+            LAST_POLL=1769009000, STATE=self.state, LCM_STATE=self.lcm_state, PREV_STATE=self.state,
+            PREV_LCM_STATE=self.lcm_state, RESCHED=0, STIME=1769000900, ETIME=0, DEPLOY_ID=self.deploy_id,
+        )  # fmt: skip
+        return element(
+            "VM",
+            owned(self.id, self.name, ALICE)
+            + permissions()
+            + states
+            + elements(MONITORING="", SCHED_ACTIONS=""),
+            template("TEMPLATE", self._template()) + template("USER_TEMPLATE", self.user_attributes),
+            element("HISTORY_RECORDS", *(each.document(self.id, version) for each in records)),
+            element("BACKUPS", elements(BACKUP_CONFIG="", BACKUP_IDS="")),
+        )
+
+    def _template(self) -> dict[str, Value]:
+        values: dict[str, Value] = {"CPU": "1", "MEMORY": "128", "VMID": str(self.id), **self.attributes}
+        values["DISK"] = list(self.disks.values())
+        return values if self.context is None else {**values, "CONTEXT": self.context}
+
+
+def image_disk(disk_id: int, image: Image) -> dict[str, str]:
+    """The DISK of an image, as oned writes it when a VM takes the image."""
+    datastore, cdrom = image.datastore, image.type == "CDROM"
+    clone = not image.persistent and not cdrom
+    disk = {
+        "ALLOW_ORPHANS": "YES", "CLONE": _flag(clone), "CLONE_TARGET": "SELF", "CLUSTER_ID": "0",
+        "DATASTORE": datastore.name, "DATASTORE_ID": str(datastore.id), "DEV_PREFIX": "sd" if cdrom else "vd",
+        "DISK_ID": str(disk_id), "DISK_SNAPSHOT_TOTAL_SIZE": "0", "DISK_TYPE": "BLOCK",
+        "DRIVER": image.format, "FORMAT": image.format,
+        "IMAGE": image.name, "IMAGE_ID": str(image.id), "LN_TARGET": "NONE",
+        "IMAGE_STATE": str(image.states_in_use), "ORIGINAL_SIZE": str(image.size_mib),
+        "READONLY": _flag(cdrom), "SAVE": _flag(image.persistent),
+        "SIZE": str(image.size_mib), "SOURCE": image.source,
+        "TARGET": _target(disk_id), "TM_MAD": datastore.tm_mad, "TYPE": "CDROM" if cdrom else "BLOCK",
+    }  # fmt: skip
+    return {**disk, "PERSISTENT": "YES"} if image.persistent else disk
+
+
+def volatile_disk(disk_id: int, volatile: Volatile) -> dict[str, str]:
+    """The DISK of a volatile one: no image, no CLONE, no SAVE; the system datastore comes at deployment."""
+    disk = {
+        "ALLOW_ORPHANS": "YES", "CLUSTER_ID": "0", "DEV_PREFIX": "vd", "DISK_ID": str(disk_id),
+        "DRIVER": "raw", "FORMAT": "raw", "SIZE": str(volatile.size_mib),
+        "TARGET": _target(disk_id), "TYPE": volatile.kind,
+    }  # fmt: skip
+    return {**disk, "FS": volatile.fs} if volatile.fs else disk
+
+
+def is_volatile(disk: dict[str, str]) -> bool:
+    """Whether a DISK has no image."""
+    return disk["TYPE"].lower() in ("fs", "swap")
+
+
+def give_system_datastore(disk: dict[str, str], system: Datastore) -> None:
+    """At deployment a volatile disk takes its place in the system datastore."""
+    disk.update(DATASTORE=system.name, DATASTORE_ID=str(system.id), TM_MAD=system.tm_mad, DISK_TYPE="BLOCK")
+
+
+def _flag(value: bool) -> str:
+    return "YES" if value else "NO"
+
+
+def _target(disk_id: int) -> str:
+    letters, number = "", disk_id + 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("a") + rest) + letters
+    return f"vd{letters}"
