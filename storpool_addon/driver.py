@@ -13,7 +13,7 @@ from storpool_addon.errors import HostUnreachable
 from storpool_addon.hosts.clients import Clients
 from storpool_addon.hosts.process import Processes
 from storpool_addon.hosts.shell import Hosts
-from storpool_addon.log import Log
+from storpool_addon.log import LOG_FILE, Log
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.host import Host
 from storpool_addon.opennebula.rpc import OpenNebula
@@ -43,12 +43,20 @@ class Driver:
     @cached_property
     def config(self) -> Config:
         """The site's configuration, without what datastores and VMs override."""
-        return Config.load(self.environ)
+        config = Config.load(self.environ)
+        if config.log_to_file:
+            self.log.file = LOG_FILE
+        for note in config.notes:
+            self.log(note)
+        return config
 
     @cached_property
     def one(self) -> OpenNebula:
         """oned."""
-        return OpenNebula.from_environment(self.environ)
+        environ = dict(self.environ)
+        if self.config.one_xmlrpc:
+            environ["ONE_XMLRPC"] = self.config.one_xmlrpc
+        return OpenNebula.from_environment(environ, retries=self.config.one_call_retries)
 
     @cached_property
     def hosts(self) -> Hosts:
@@ -60,13 +68,22 @@ class Driver:
         """The client ids of hosts."""
         return Clients(self.config, self.hosts, self._host)
 
-    def storpool(self, datastore: Datastore) -> Api:
-        """The API of the cluster that keeps the datastore: its own SP_API_* attributes, else this host's."""
-        own = {key: value for key in conf.API_KEYS if (value := datastore.attributes.get(key))}
-        values = {**(conf.read_conf(missing_ok=True, environ=self.environ) if len(own) < 3 else {}), **own}
+    def storpool(self, datastore: Datastore | None = None) -> Api:
+        """The API of the cluster that keeps the datastore: its own SP_API_* attributes, else this host's.
+
+        Without a datastore, the cluster of the site's configuration.
+        """
+        config = self.config.for_datastore(datastore) if datastore else self.config
+        given = {key: found.text for key in conf.API_KEYS if (found := config.given(key)) and found.text}
+        values = {**conf.read_conf(missing_ok=True, environ=self.environ), **given}
         endpoint = conf.endpoint(values)
         if endpoint not in self._apis:
-            self._apis[endpoint] = Api(endpoint, log=self.log)
+            self._apis[endpoint] = Api(
+                endpoint,
+                deadline_s=config.sp_api_deadline_s,
+                connect_timeout_s=config.sp_api_connect_timeout_s,
+                log=self.log,
+            )
         return self._apis[endpoint]
 
     def volumes(self, datastore: Datastore) -> Volumes:

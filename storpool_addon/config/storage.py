@@ -62,6 +62,14 @@ class StorPoolAccess:
     sp_api_connect_timeout_s = key.seconds(
         "SP_API_CONNECT_TIMEOUT", "1", "Seconds in which an address of the API must accept a connection."
     )
+    sp_api_deadline_s = key.number(
+        "SP_API_DEADLINE",
+        "60",
+        "Seconds in which a call to the API must succeed, with all its repeats and other addresses;"
+        " the API's move to another node takes some.",
+        least=1,
+        most=3600,
+    )
     client_id_sources: Key[tuple[str, ...]] = Key(
         "STORPOOL_CLIENT_ID_SOURCES",
         " ".join(CLIENT_ID_SOURCES),
