@@ -1,0 +1,34 @@
+"""API calls about what is attached where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from storpool_addon.storpool import reading
+from storpool_addon.storpool.calls.asking import Asking
+from storpool_addon.storpool.records import Attachment, Reassign
+
+# What StorPool and the network may take beyond attachTimeout.
+MARGIN_S = 10
+
+
+class AttachmentCalls(Asking):
+    """Attaching adds: a client keeps what it has until it is detached."""
+
+    def attachments_list(self) -> list[Attachment]:
+        """All attachments of the cluster."""
+        return reading.list_of(reading.attachment, self._get("AttachmentsList", multicluster=True))
+
+    def volumes_reassign_wait(self, items: Sequence[Reassign], *, attach_timeout_s: int = 20) -> None:
+        """Attach and detach several volumes and snapshots, and wait until their clients have done so.
+
+        attach_timeout_s: how long to wait for clients that are down; it is always sent, for without it
+        StorPool waits for ever. A device that is open is StorPoolRefused, unless its item has `force`.
+        """
+        self._post(
+            "VolumesReassignWait",
+            body={"reassign": [item.body() for item in items], "attachTimeout": attach_timeout_s},
+            about=", ".join(item.name for item in items),
+            multicluster=True,
+            patience_s=attach_timeout_s + MARGIN_S,
+        )
