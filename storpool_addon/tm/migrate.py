@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.hosts import vmdir
 from storpool_addon.opennebula.datastore import Datastore
+from storpool_addon.opennebula.location import absolute
 from storpool_addon.opennebula.protocol import Optional, number, protocol, text
 from storpool_addon.opennebula.vm import Vm
 from storpool_addon.tm import disks
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _declared = protocol(
     source=text,
     target=text,
-    directory=text,
+    directory=absolute,
     vm_id=number,
     datastore_id=number,
     caller=Optional(text),
