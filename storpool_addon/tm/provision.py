@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from storpool_addon import names, qos, tags
-from storpool_addon.errors import UsageError
+from storpool_addon.errors import StateError, UsageError
 from storpool_addon.hosts import vmdir
 from storpool_addon.hosts.filesystems import SWAP, make_command
 from storpool_addon.opennebula.location import Location
@@ -40,6 +40,9 @@ def ln(driver: Driver, source: str, target: Location, vm_id: int, datastore_id: 
         if disks.has_own_volume(disk.disk):
             _copy(driver, undo, disk, image)
             _attach(driver, disk, target.host)
+        elif disk.disk.shareable or disk.disk.is_immutable:
+            # One host at a time has a volume here; a second VM would take it from the first.
+            raise StateError(f"image {disk.disk.source} is shareable or immutable; this driver attaches neither")
         else:
             _lend(driver, undo, disk, target.host)
         vmdir.link(driver.hosts.on(target.host), [(target.path, disk.volume)])
