@@ -32,8 +32,9 @@ class Call(NamedTuple):
 class Fault(NamedTuple):
     """What goes wrong at call number `call` (from 1).
 
-    when: "before" or "after" the other side acted. how: "fail" or "kill". persistent: every repeat of that
-    very call fails in the same way, so that no retry hides it.
+    when: "before" or "after" the other side acted. how: "fail" or "kill". A failure of the API or of oned is
+    a connection that is reset; if it is persistent, so that no retry hides it: a refusal in their own words,
+    or, after they acted, every repeat's answer lost as well. ssh and programs fail with their exit codes.
     """
 
     call: int
@@ -46,7 +47,7 @@ class Fault(NamedTuple):
 
 
 class Ticket(NamedTuple):
-    """The conductor's word on one call: whether the other side may act, and what happens once it has."""
+    """The conductor's word on one call: whether the other side may act, and what goes wrong with it."""
 
     conductor: Conductor
     may_act: bool
@@ -58,6 +59,11 @@ class Ticket(NamedTuple):
             return True
         self.conductor.strike(self.fault)
         return False
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a call that may not act is to be refused in words, not by a broken connection."""
+        return self.fault is not None and self.fault.persistent and self.fault.how == FAIL
 
 
 class Conductor:
@@ -104,7 +110,7 @@ class Conductor:
         if fault is None or fault.when == AFTER:
             return Ticket(self, True, fault)
         self.strike(fault)
-        return Ticket(self, False, None)
+        return Ticket(self, False, fault)
 
     def strike(self, fault: Fault) -> None:
         """Carry out the part of a fault that is the conductor's own: the kill."""

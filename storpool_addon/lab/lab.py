@@ -19,6 +19,7 @@ from storpool_addon.lab.machines import Machines
 from storpool_addon.lab.objects import READY, Image
 from storpool_addon.lab.oned import Oned
 from storpool_addon.lab.rpc import RpcServer
+from storpool_addon.lab.saved import Saved
 from storpool_addon.simulator import LOSE, REFUSE, Moment, Simulator, Verdict
 
 HOME = "/var/lib/one"
@@ -53,12 +54,23 @@ class Lab:
         self.conductor = Conductor()
         self.desk = Desk(self.conductor, f"storpool-lab-{os.getpid()}-{next(_numbers)}")
         self.hosts: Hosts = (make_hosts or _fast)(self, nodes)
-        self.simulator = self._simulator(nodes, devices, simulator_options).start()
+        self._options = {"devices": devices, **simulator_options}
+        self.simulator = self._simulator(("127.0.0.1", 0)).start()
         self.oned = Oned(FRONTEND, os.path.join(tree, REMOTES[1:]), version=version)
         self.rpc = RpcServer(self.oned, self.conductor)
         self.images = Images(self.oned)
         self.vms = Machines(self.oned, self.hosts.frontend.write)
         self._furnish(nodes)
+
+    def save(self) -> Saved:
+        """Remember the world as it is now."""
+        return Saved.take(self)
+
+    def restore(self, saved: Saved) -> None:
+        """Make the world what it was; records that a caller holds of oned's pools are not those in them then."""
+        self.simulator.stop()
+        saved.put_back(self)
+        self.simulator = self._simulator(self.simulator.listen).start()
 
     def __enter__(self) -> Lab:
         return self
@@ -173,15 +185,15 @@ class Lab:
 
     # Furniture
 
-    def _simulator(self, nodes: Sequence[str], devices: str, options: Mapping[str, object]) -> Simulator:
+    def _simulator(self, listen: tuple[str, int]) -> Simulator:
         return Simulator(
             os.path.join(self.directory, "storpool"),
             dev_dir=os.path.join(self.devices, "{client}", "storpool"),
-            devices=devices,
-            clients={CLIENT_IDS[name]: name for name in (FRONTEND, *nodes)},
+            clients={CLIENT_IDS[name]: name for name in (FRONTEND, *self.hosts.nodes)},
             templates=["one-ds-100", "one-ds-101"],
             gate=Gate(self.conductor),
-            **options,  # type: ignore[arg-type]
+            listen=listen,
+            **self._options,  # type: ignore[arg-type]
         )
 
     def _furnish(self, nodes: Sequence[str]) -> None:
@@ -235,7 +247,7 @@ class Gate:
         if moment.when == BEFORE:
             ticket = self._conductor.enter("api", _described(moment))
             if not ticket.may_act:
-                return REFUSE
+                return Verdict.error("invalidParam", "refused by the lab") if ticket.is_refused else REFUSE
             self._tickets[moment.number] = ticket
             return None
         assert moment.when == AFTER

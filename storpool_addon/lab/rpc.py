@@ -168,12 +168,15 @@ class _Handler(BaseHTTPRequestHandler):
         params, name = xmlrpc.client.loads(raw)
         shown = " ".join([str(name), *(str(each) for each in params[1:2])])
         ticket = self.server.conductor.enter("rpc", shown)
-        if not ticket.may_act:
+        if not ticket.may_act and not ticket.is_refused:
             return self._reset()
+        if not ticket.may_act:
+            answer: list[Any] = [False, f"[{name}] refused by the lab", INTERNAL]
+            return self._send(xmlrpc.client.dumps((answer,), methodresponse=True).encode())
         answer = self.server.methods.call(str(name), params)
         if not ticket.may_answer():
             return self._reset()
-        return self._send(xmlrpc.client.dumps((answer,), methodresponse=True, allow_none=False).encode())
+        return self._send(xmlrpc.client.dumps((answer,), methodresponse=True).encode())
 
     def _send(self, body: bytes) -> None:
         self.send_response(200)

@@ -1,0 +1,48 @@
+"""Fixtures that any test may ask for: a simulated StorPool, the installed driver, a whole cloud."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storpool_addon.lab.hosts import NoHosts
+from storpool_addon.lab.lab import Lab
+from storpool_addon.simulator import Simulator
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def simulator(tmp_path: Path) -> Iterator[Simulator]:
+    """StorPool alone: two clients, the templates of datastores 100 and 101."""
+    clients, templates = {11: "node1", 12: "node2"}, ["one-ds-100", "one-ds-101"]
+    with Simulator(tmp_path / "storpool", clients=clients, templates=templates) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def installed_tree(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The driver as install.py installs it, once for all tests: what they run is what a site runs."""
+    tree = tmp_path_factory.mktemp("installed")
+    # Another user's driver processes read it when hosts are real.
+    os.chmod(tree, 0o755)
+    command = [sys.executable, str(CHECKOUT / "install.py"), "--root", str(tree)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr or done.stdout
+    return str(tree)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, installed_tree: str) -> Iterator[Lab]:
+    """A cloud of two fast hosts."""
+    try:
+        world = Lab(str(tmp_path / "lab"), installed_tree)
+    except NoHosts as reason:
+        pytest.skip(str(reason))
+    with world:
+        yield world
