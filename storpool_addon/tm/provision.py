@@ -42,7 +42,9 @@ def ln(driver: Driver, source: str, target: Location, vm_id: int, datastore_id: 
             _attach(driver, disk, target.host)
         elif disk.disk.shareable or disk.disk.is_immutable:
             # One host at a time has a volume here; a second VM would take it from the first.
-            raise StateError(f"image {disk.disk.source} is shareable or immutable; this driver attaches neither")
+            raise StateError(
+                f"image {disk.disk.source} is shareable or immutable; this driver attaches neither"
+            )
         else:
             _lend(driver, undo, disk, target.host)
         vmdir.link(driver.hosts.on(target.host), [(target.path, disk.volume)])
