@@ -14,7 +14,7 @@ from storpool_addon.errors import UsageError
 MAX_LENGTH = 199
 _NAME = re.compile(r"[A-Za-z0-9_.:\-]+", re.ASCII)
 _PREFIX = r"[A-Za-z0-9_.:\-]+"
-_SOURCE = re.compile(rf"({_PREFIX})-ds-([0-9]+)/(({_PREFIX})-img-([0-9]+))", re.ASCII)
+_SOURCE = re.compile(rf"({_PREFIX})-ds-([0-9]+)/(\1-img-[0-9]+)", re.ASCII)
 
 
 class Origin(NamedTuple):
@@ -175,7 +175,7 @@ _KINDS = (
 
 def _source(text: str) -> re.Match[str]:
     match = _SOURCE.fullmatch(text)
-    if not match or match[1] != match[4]:
+    if not match:
         raise UsageError(
             f"{text[:200]!r} is not the SOURCE of an image of this driver (PREFIX-ds-N/PREFIX-img-N)"
         )

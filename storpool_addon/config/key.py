@@ -19,7 +19,8 @@ VM = "VM"
 
 _TRUE = frozenset(("1", "y", "yes", "t", "true", "on"))
 _FALSE = frozenset(("", "0", "n", "no", "f", "false", "off"))
-_TAG = re.compile(r"[A-Za-z0-9_.:\-]{1,100}", re.ASCII)
+_MAX_TAG = 100
+_TAG = re.compile(r"[A-Za-z0-9_.:\-]+", re.ASCII)
 
 
 class Given(NamedTuple):
@@ -83,7 +84,9 @@ def text(name: str, default: str, doc: str, *scopes: str) -> Key[str]:
 
 def tag(name: str, default: str, doc: str) -> Key[str]:
     """A word that StorPool takes in names and tags; an empty one stands for the default."""
-    return Key(name, default, doc, lambda word: _tag(word or default), "up to 100 of A-Z a-z 0-9 _ . : -")
+    return Key(
+        name, default, doc, lambda word: _tag(word or default), f"up to {_MAX_TAG} of A-Z a-z 0-9 _ . : -"
+    )
 
 
 def word(name: str, default: str, doc: str, *scopes: str) -> Key[str]:
@@ -180,7 +183,7 @@ def _one_line(word: str) -> str:
 
 
 def _tag(word: str) -> str:
-    if not _TAG.fullmatch(word):
+    if len(word) > _MAX_TAG or not _TAG.fullmatch(word):
         raise ValueError(word)
     return word
 

@@ -43,7 +43,7 @@ class Failed(Exception):
 
 
 def post(url: Url, body: bytes, timeout_s: float) -> bytes:
-    """The body of the answer with status 200; `Failed` in every other case, at the latest after `timeout_s`."""
+    """The body of the answer with status 200; `Failed` in every other case, `timeout_s` later at the most."""
     deadline = time.monotonic() + timeout_s
     try:
         connection = _connect(url, deadline)

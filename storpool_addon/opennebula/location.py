@@ -7,7 +7,8 @@ from posixpath import normpath
 from typing import NamedTuple
 
 # A name that begins with a dash would be an option to ssh.
-HOST = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:\-\[\]]{0,254}", re.ASCII)
+HOST = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:\-\[\]]*", re.ASCII)
+_MAX_HOST = 255
 _DISK = re.compile(r"(.*)/disk\.([0-9]{1,9})", re.ASCII)
 
 
@@ -43,7 +44,7 @@ class Location(NamedTuple):
 
 def checked_host(name: str) -> str:
     """A host's name as oned has it; ValueError for what cannot be one."""
-    if not HOST.fullmatch(name):
+    if len(name) > _MAX_HOST or not HOST.fullmatch(name):
         raise ValueError(f"{name!r} is not the name of a host")
     return name
 

@@ -37,7 +37,7 @@ class OpenNebula:
         self._secret = secret
         self._timeout_s = timeout_s
         self._retries = retries
-        self._known: dict[tuple[str | int | bool, ...], object] = {}
+        self._known: dict[tuple[object, ...], object] = {}
 
     @classmethod
     def from_environment(

@@ -11,27 +11,28 @@ DEFAULT_ENDPOINT = "http://localhost:2633/RPC2"
 ONEADMIN_HOME = "/var/lib/one"
 
 
-def secret(environ: Mapping[str, str]) -> str:
+def secret(environ: Mapping[str, str], oneadmin: str = ONEADMIN_HOME) -> str:
     """`user:password` from the file that ONE_AUTH names, or ~/.one/one_auth; ConfigError without one."""
-    for path in (environ.get("ONE_AUTH", ""), *_dot_one(environ, "one_auth")):
+    places = _dot_one(environ, "one_auth", oneadmin)
+    for path in (environ.get("ONE_AUTH", ""), *places):
         content = _first_line(path) if path else ""
         if content:
             return content
     raise ConfigError(
         "OpenNebula's password file was not found: run as oneadmin, or name the file in ONE_AUTH"
-        f" (looked for {', '.join(_dot_one(environ, 'one_auth'))})"
+        f" (looked for {', '.join(places)})"
     )
 
 
-def endpoint(environ: Mapping[str, str]) -> str:
+def endpoint(environ: Mapping[str, str], oneadmin: str = ONEADMIN_HOME) -> str:
     """ONE_XMLRPC, or what ~/.one/one_endpoint holds, or oned on this machine."""
-    stored = (_first_line(path) for path in _dot_one(environ, "one_endpoint"))
+    stored = (_first_line(path) for path in _dot_one(environ, "one_endpoint", oneadmin))
     return environ.get("ONE_XMLRPC", "").strip() or next(filter(None, stored), DEFAULT_ENDPOINT)
 
 
-def _dot_one(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+def _dot_one(environ: Mapping[str, str], name: str, oneadmin: str) -> tuple[str, ...]:
     """The places of a file, without repetition."""
-    homes = (environ.get("HOME", "") or _home(), ONEADMIN_HOME)
+    homes = (environ.get("HOME", "") or _home(), oneadmin)
     return tuple(dict.fromkeys(f"{home}/.one/{name}" for home in homes))
 
 
