@@ -52,7 +52,8 @@ def client_id(host: str, *, path: str = PATH, directory: str = DIRECTORY) -> int
     """
     found = None
     for sections in _read_files(path, directory, missing_ok=True):
-        found = sections.get(host, {}).get("SP_OURID", found)
+        if host:  # the unnamed section is everyone's
+            found = sections.get(host, {}).get("SP_OURID", found)
     if found is None:
         return None
     if not (found.isascii() and found.isdigit() and 0 < int(found) <= MAX_CLIENT_ID):

@@ -74,7 +74,13 @@ def whatever_number(value: Any) -> int | None:
 
 
 def reader(make: Callable[..., Record], **fields: Read) -> Callable[[Any], Record]:
-    """A function that makes a record of a JSON object: `global_id=text` reads its member `globalId`."""
+    """A function that makes a record of a JSON object: `global_id=text` reads its member `globalId`.
+
+    The fields are given in the record's order; the last of them may be left to their defaults.
+    """
+    order: tuple[str, ...] = getattr(make, "_fields", ())
+    if tuple(fields) != order[: len(fields)]:
+        raise TypeError(f"{make.__name__} has its fields in another order")
     members = [(_camel(name), read) for name, read in fields.items()]
 
     def read_record(value: Any) -> Record:

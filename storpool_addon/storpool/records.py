@@ -226,7 +226,7 @@ class GroupSnapshot(NamedTuple):
 
     volume: str
     snapshot: str
-    global_id: str
+    snapshot_global_id: str
 
 
 class BackedUp(NamedTuple):
@@ -234,7 +234,7 @@ class BackedUp(NamedTuple):
 
     volume: str
     remote_id: str
-    global_id: str
+    snapshot_global_id: str
 
 
 class Policy(NamedTuple):
