@@ -9,15 +9,14 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Callable, NamedTuple
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from storpool_addon.datastore import compression
 from storpool_addon.datastore.formats import HEAD_SIZE
 from storpool_addon.errors import ConfigError, StateError, UsageError
 from storpool_addon.hosts.process import Finished, Processes, describe
 
-REPORT_EVERY_S = 5.0
 STALL_S = 60.0
 BLOCK = 1 << 20
 _RATE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -95,28 +94,6 @@ def limited(blocks: Iterable[bytes], bytes_per_s: int) -> Iterator[bytes]:
         yield block
 
 
-def reported(
-    blocks: Iterable[bytes], length: int | None, what: str, log: Callable[[str], None]
-) -> Iterator[bytes]:
-    """The same blocks; every few seconds the log is told how far they are and how fast."""
-    begin = last = time.monotonic()
-    done = reported_at = 0
-    for block in blocks:
-        done += len(block)
-        yield block
-        now = time.monotonic()
-        if now - last >= REPORT_EVERY_S:
-            log(progress(what, done, length, (done - reported_at) / (now - last)))
-            last, reported_at = now, done
-    log(f"{what}: {done} bytes read in {time.monotonic() - begin:.1f} s")
-
-
-def progress(what: str, done: int, length: int | None, bytes_per_s: float) -> str:
-    """One line of progress."""
-    share = f"{100 * done / length:.0f} %" if length else f"{done >> 20} MiB"
-    return f"{what}: {share}, {bytes_per_s / 1e6:.1f} MB/s"
-
-
 def peeked(blocks: Iterator[bytes], size: int = HEAD_SIZE) -> tuple[bytes, Iterator[bytes]]:
     """The first `size` bytes, and the blocks with those still in them."""
     head = b""
@@ -124,7 +101,12 @@ def peeked(blocks: Iterator[bytes], size: int = HEAD_SIZE) -> tuple[bytes, Itera
         head += block
         if len(head) >= size:
             break
-    return head[:size], itertools.chain([head] if head else [], blocks)
+    return head[:size], prepended(head, blocks)
+
+
+def prepended(head: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks with `head` before them."""
+    return itertools.chain([head] if head else [], blocks)
 
 
 def unpacked(stream: Stream) -> Stream:
@@ -136,7 +118,9 @@ def unpacked(stream: Stream) -> Stream:
     return Stream(blocks, None, head)
 
 
-def of_command(processes: Processes, argv: Sequence[str], what: str, data: bytes = b"") -> Iterator[bytes]:
+def of_command(
+    processes: Processes, argv: Sequence[str], what: str, data: bytes = b""
+) -> Generator[bytes, None, None]:
     """What a program prints; StateError when it fails or is silent for too long.
 
     data: what it is given on standard input, at most what fits in a pipe (64 KiB).

@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from http.client import HTTPException
 from types import TracebackType
 from typing import TYPE_CHECKING, Callable, NamedTuple
@@ -71,19 +71,20 @@ class Web:
     def probe(self) -> Probe:
         """The image's length and head, for one small request."""
         with self._get({"Range": f"bytes=0-{HEAD_SIZE - 1}"}) as response:
-            return Probe(_whole_length(response), self._some(response, HEAD_SIZE))
+            length = _whole_length(response) or _number(response.headers.get(_MARKET_SIZE, ""))
+            return Probe(length, self._some(response, HEAD_SIZE))
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Bytes from the middle; b"" when the server only gives whole files."""
         with self._get({"Range": f"bytes={offset}-{offset + size - 1}"}) as response:
             return self._some(response, size) if _start(response) == offset else b""
 
-    def open(self) -> tuple[int | None, Iterator[bytes]]:
+    def open(self) -> tuple[int | None, Generator[bytes, None, None]]:
         """The image's length (None when the server does not say) and its content."""
         response = self._get({})
         return _whole_length(response), self._content(response)
 
-    def _content(self, response: Response) -> Iterator[bytes]:
+    def _content(self, response: Response) -> Generator[bytes, None, None]:
         length, validator = _whole_length(response), _validator(response)
         done = failures = 0
         while True:
@@ -242,12 +243,12 @@ def _shut(sock: socket.socket) -> None:
 
 def _whole_length(response: Response) -> int | None:
     """Bytes of the whole image."""
-    headers = response.headers
-    part = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
-    if part:
-        return None if part.group(2) == "*" else int(part.group(2))
-    length = headers.get("Content-Length", headers.get(_MARKET_SIZE, ""))
-    return int(length) if length.isascii() and length.isdigit() else None
+    part = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return _number(part.group(2) if part else response.headers.get("Content-Length", ""))
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _start(response: Response) -> int:

@@ -1,0 +1,48 @@
+"""How much a datastore holds and may still hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from storpool_addon import names
+from storpool_addon.errors import StateError
+from storpool_addon.opennebula.action import DatastoreAction
+from storpool_addon.opennebula.protocol import number, protocol
+from storpool_addon.units import bytes_to_mib_down
+
+if TYPE_CHECKING:
+    from storpool_addon.driver import Driver
+    from storpool_addon.opennebula.datastore import Datastore
+
+
+@protocol(datastore_id=number, stdin=("action", DatastoreAction.parse))
+def monitor(driver: Driver, datastore_id: int, action: DatastoreAction) -> str:
+    """USED_MB, TOTAL_MB and FREE_MB of an image datastore."""
+    return usage(driver, action.datastore)
+
+
+def usage(driver: Driver, datastore: Datastore) -> str:
+    """USED_MB, TOTAL_MB and FREE_MB as oned reads them, from the status of the datastore's template.
+
+    What is not known is an error, never a zero: oned keeps what it knew before.
+    """
+    config = driver.config.for_datastore(datastore)
+    name = names.template(config.one_px, datastore.id)
+    status = next(
+        (each for each in driver.storpool(datastore).volume_templates_status() if each.name == name), None
+    )
+    if status is None:
+        raise StateError(f"StorPool has no template {name}; create it for datastore {datastore.id}")
+    if status.capacity is None or status.free is None:
+        raise StateError(f"StorPool does not know the space of template {name} now; it will be asked again")
+    free = status.free
+    if config.alt_stats:
+        free += (status.u2 or 0) + (status.u3 or 0)
+    # Used is what is neither: the figures add up also where the space that is kept back is counted as free.
+    free = min(free, status.capacity)
+    return _lines(status.capacity - free, status.capacity, free)
+
+
+def _lines(used: int, total: int, free: int) -> str:
+    figures = {"USED_MB": used, "TOTAL_MB": total, "FREE_MB": free}
+    return "\n".join(f"{key}={bytes_to_mib_down(value)}" for key, value in figures.items())
