@@ -9,7 +9,7 @@ from storpool_addon.errors import StorPoolLost, StorPoolNonsense, StorPoolRefuse
 
 OK = 200
 SERVER_ERROR = 500
-_LONGEST_DESCR = 500
+_LONGEST_LINE = 500
 
 
 class Answer(NamedTuple):
@@ -23,8 +23,8 @@ def data_of(answer: Answer, what: str) -> Any:
     """The `data` of an answer.
 
     what: the call and its object, for error texts. Raises StorPoolRefused for an error, whether with HTTP
-    status 200 or not; StorPoolLost for a gateway's error page, behind which anything may have happened;
-    StorPoolNonsense for what is not StorPool's JSON.
+    status 200 or not; StorPoolLost for half an answer or a gateway's error page, behind which anything may
+    have happened; StorPoolNonsense for what is not StorPool's JSON.
     """
     document = _document(answer, what)
     if "error" in document or answer.status != OK:
@@ -41,6 +41,9 @@ def _document(answer: Answer, what: str) -> dict[str, Any]:
         document = None
     if type(document) is dict:
         return document
+    # It began as StorPool's JSON and did not end as that: the node that sent it is going down.
+    if answer.body.lstrip().startswith(b"{") or (not answer.body and answer.status == OK):
+        raise StorPoolLost("the answer was cut off")
     if answer.status >= SERVER_ERROR:
         raise StorPoolLost(f"HTTP {answer.status} without StorPool's answer")
     raise StorPoolNonsense(
@@ -53,12 +56,12 @@ def _refusal(error: Any, status: int, what: str) -> StorPoolRefused:
     # PVE's tests have a bare string; and of an object any member may be missing (spapi.py of the binding).
     if type(error) is not dict:
         error = {"descr": error}
-    name = _line(error.get("name"))
-    descr = _line(error.get("descr")) or ("" if name else f"HTTP {status}")
+    name = one_line(error.get("name"))
+    descr = one_line(error.get("descr")) or ("" if name else f"HTTP {status}")
     return StorPoolRefused(what, name, descr, error.get("transient") is True)
 
 
-def _line(value: Any) -> str:
-    # One line without control characters, whatever came: it ends in a log and in Sunstone.
+def one_line(value: Any) -> str:
+    """The value as one short line without control characters: it ends in a log and in Sunstone."""
     text = "" if value is None else str(value)
-    return " ".join("".join(c if c.isprintable() else " " for c in text[:_LONGEST_DESCR]).split())
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:_LONGEST_LINE]).split())

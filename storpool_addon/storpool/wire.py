@@ -16,7 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from storpool_addon.errors import ConfigError, StorPoolLost, StorPoolNonsense, StorPoolUnreachable
-from storpool_addon.storpool.answer import Answer
+from storpool_addon.storpool.answer import Answer, one_line
 from storpool_addon.storpool.endpoints import Endpoint
 
 _CHUNK = 1 << 20
@@ -185,4 +185,4 @@ def _reason(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(innermost, http.client.RemoteDisconnected):
         return "the connection was closed without an answer"
-    return getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
+    return one_line(getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__)
