@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,3 +48,17 @@ def lab(tmp_path: Path, installed_tree: str) -> Iterator[Lab]:
         pytest.skip(str(reason))
     with world:
         yield world
+
+
+@pytest.fixture
+def real_lab(installed_tree: str) -> Iterator[Lab]:
+    """A cloud of two real hosts: sshd, block devices, a service user that is not root."""
+    # Outside of pytest's own directories, which are closed to other users.
+    directory = tempfile.mkdtemp(prefix="storpool-lab-")
+    try:
+        with Lab(directory, installed_tree, real=True) as world:
+            yield world
+    except NoHosts as reason:
+        pytest.skip(str(reason))
+    finally:
+        shutil.rmtree(directory)

@@ -141,11 +141,10 @@ class Conductor:
 class Desk:
     """Where stand-in programs ask the conductor: a socket in Linux' abstract name space."""
 
-    def __init__(self, conductor: Conductor, name: str) -> None:
+    def __init__(self, conductor: Conductor, address: str) -> None:
         self._conductor = conductor
-        self.address = f"\0{name}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(self.address)
+        self._socket.bind(address)
         self._socket.listen(64)
         threading.Thread(target=self._serve, daemon=True, name="conductor").start()
 

@@ -8,19 +8,23 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Callable
 
 from storpool_addon.lab.command import Command, Result, Steps, T, judged
-from storpool_addon.lab.conductor import AFTER, BEFORE, Conductor, Desk, Fault, Ticket
-from storpool_addon.lab.hosts import FRONTEND, FastHosts, Hosts
+from storpool_addon.lab.conductor import Conductor, Desk, Fault
+from storpool_addon.lab.fast import FastHosts
+from storpool_addon.lab.gate import Gate
+from storpool_addon.lab.hosts import FRONTEND, Hosts
 from storpool_addon.lab.images import Images
 from storpool_addon.lab.machines import Machines
 from storpool_addon.lab.objects import READY, Image
 from storpool_addon.lab.oned import Oned
+from storpool_addon.lab.real import RealHosts
 from storpool_addon.lab.rpc import RpcServer
 from storpool_addon.lab.saved import Saved
-from storpool_addon.simulator import LOSE, REFUSE, Moment, Simulator, Verdict
+from storpool_addon.simulator import Simulator
 
 HOME = "/var/lib/one"
 REMOTES = f"{HOME}/remotes"
@@ -35,6 +39,7 @@ class Lab:
     """One world. Everything in it is public: oned, simulator, hosts, conductor, images, vms.
 
     tree: where install.py --root put the driver. directory: a new directory for all that the world holds.
+    real: hosts with sshd and block devices of their own, for which one has to be root.
     """
 
     def __init__(
@@ -44,33 +49,47 @@ class Lab:
         *,
         nodes: Sequence[str] = ("node1", "node2"),
         version: str = "7.4",
-        make_hosts: Callable[[Lab, Sequence[str]], Hosts] | None = None,
-        devices: str = "file",
+        real: bool = False,
         **simulator_options: object,
     ) -> None:
         self.directory = directory
         self.tree = tree
         self.devices = os.path.join(directory, "dev")
         self.conductor = Conductor()
-        self.desk = Desk(self.conductor, f"storpool-lab-{os.getpid()}-{next(_numbers)}")
-        self.hosts: Hosts = (make_hosts or _fast)(self, nodes)
-        self._options = {"devices": devices, **simulator_options}
-        self.simulator = self._simulator(("127.0.0.1", 0)).start()
+        self._options = {"devices": "loop" if real else "file", **simulator_options}
+        self._ends = ExitStack()
+        with ExitStack() as undo:
+            undo.callback(self._ends.close)
+            self._start(nodes, RealHosts if real else FastHosts)
+            undo.pop_all()
         self.oned = Oned(FRONTEND, os.path.join(tree, REMOTES[1:]), version=version)
-        self.rpc = RpcServer(self.oned, self.conductor)
+        self.rpc = self.hosts.within(lambda: RpcServer(self.oned, self.conductor))
+        self._ends.callback(self.rpc.close)
         self.images = Images(self.oned)
         self.vms = Machines(self.oned, self.hosts.frontend.write)
         self._furnish(nodes)
+
+    def _start(self, nodes: Sequence[str], kind: type[FastHosts] | type[RealHosts]) -> None:
+        address = f"\0storpool-lab-{os.getpid()}-{next(_numbers)}"
+        hosts = kind(self.directory, nodes, self.devices, address, keep=[self.tree])
+        self.hosts: Hosts = hosts
+        self._ends.callback(self.hosts.close)
+        desk = self.hosts.within(lambda: Desk(self.conductor, address))
+        self._ends.callback(desk.close)
+        self.simulator = self._simulator(("127.0.0.1", 0))
+        self._ends.callback(self.simulator.stop)
+        self.hosts.within(self.simulator.start)
 
     def save(self) -> Saved:
         """Remember the world as it is now."""
         return Saved.take(self)
 
     def restore(self, saved: Saved) -> None:
-        """Make the world what it was; records that a caller holds of oned's pools are not those in them then."""
+        """Make the world what it was; the records in oned's pools are new ones then."""
         self.simulator.stop()
         saved.put_back(self)
-        self.simulator = self._simulator(self.simulator.listen).start()
+        self.simulator = self._simulator(self.simulator.listen)
+        self.hosts.within(self.simulator.start)
 
     def __enter__(self) -> Lab:
         return self
@@ -82,10 +101,17 @@ class Lab:
 
     def close(self) -> None:
         """End everything that the world started."""
-        self.rpc.close()
-        self.simulator.stop()
-        self.hosts.close()
-        self.desk.close()
+        self._ends.close()
+
+    def power_off(self, name: str) -> None:
+        """A node loses power, and StorPool its client."""
+        self.hosts.nodes[name].power_off()
+        self.simulator.set_client(CLIENT_IDS[name], "down")
+
+    def power_on(self, name: str) -> None:
+        """It comes back."""
+        self.hosts.nodes[name].power_on()
+        self.simulator.set_client(CLIENT_IDS[name], "running")
 
     # Scripts
 
@@ -233,35 +259,3 @@ class Lab:
                     os.symlink(os.path.join(source, each), os.path.join(own, part, each))
             else:
                 shutil.copy(source, own)
-
-
-class Gate:
-    """Asks the conductor about each API call of the simulator."""
-
-    def __init__(self, conductor: Conductor) -> None:
-        self._conductor = conductor
-        self._tickets: dict[int, Ticket] = {}
-
-    def __call__(self, moment: Moment) -> Verdict | None:
-        """The simulator's gate."""
-        if moment.when == BEFORE:
-            ticket = self._conductor.enter("api", _described(moment))
-            if not ticket.may_act:
-                return Verdict.error("invalidParam", "refused by the lab") if ticket.is_refused else REFUSE
-            self._tickets[moment.number] = ticket
-            return None
-        assert moment.when == AFTER
-        return None if self._tickets.pop(moment.number).may_answer() else LOSE
-
-
-def _described(moment: Moment) -> str:
-    """The call with the objects that it names: the same text for the same call of a later run."""
-    names = list(moment.args)
-    body = moment.body if isinstance(moment.body, dict) else {}
-    names += [str(body[key]) for key in ("name", "rename") if key in body]
-    names += [str(each.get("volume") or each.get("snapshot")) for each in body.get("reassign", ())]
-    return " ".join([moment.query, *names])
-
-
-def _fast(lab: Lab, nodes: Sequence[str]) -> Hosts:
-    return FastHosts(lab.directory, nodes, lab.devices, lab.desk, keep=[lab.tree])

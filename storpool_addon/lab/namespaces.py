@@ -8,14 +8,19 @@ mount from a user namespace (util-linux' `unshare -r` does the same), where a ma
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import signal
+import socket
+import struct
 import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
-CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER = 0x00020000, 0x04000000, 0x10000000
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 PR_SET_PDEATHSIG = 1
 
@@ -52,6 +57,22 @@ def become_root() -> None:
             file.write(text)
 
 
+def join_network(path: str) -> None:
+    """setns(2): have the network of the namespace at `path`, this thread alone."""
+    with open(path) as file:
+        _checked(_libc.setns(file.fileno(), CLONE_NEWNET), path)
+
+
+def fresh_network() -> int:
+    """Give this thread a network of its own, its loopback up; the namespace, open."""
+    unshare(CLONE_NEWNET)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        # struct ifreq: the name in 16 bytes, then the flags.
+        request = struct.pack("16sH14x", b"lo", IFF_UP)
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, request)
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
 class View:
     """The file system as one host sees it; made in the mount namespace that it is for."""
 
@@ -76,15 +97,29 @@ class View:
             os.unlink(path)
         os.symlink(text, path)
 
-    def cover(self, directory: str) -> None:
-        """Put a writable directory in the place of one, with all that is in it."""
+    def cover(self, directory: str, but: str = "") -> None:
+        """Put a writable directory in the place of one, with all in it that does not start with `but`."""
         below = os.open(directory, os.O_PATH | os.O_DIRECTORY)
         mount("tmpfs", directory, "tmpfs", data="mode=755")
         self._covered.add(directory)
         with os.scandir(f"/proc/self/fd/{below}") as entries:
             for entry in entries:
-                _show(entry, os.path.join(directory, entry.name))
+                if not (but and entry.name.startswith(but)):
+                    _show(entry, os.path.join(directory, entry.name))
         os.close(below)
+
+    def open_up(self, paths: Iterable[str]) -> None:
+        """Let everybody come to these paths; closed directories on the way then hold nothing else."""
+        handles = {path: os.open(path, os.O_PATH) for path in paths}
+        for path, handle in handles.items():
+            closed = _closed_directory(path)
+            if closed and closed not in self._covered:
+                mount("tmpfs", closed, "tmpfs", data="mode=755")
+                self._covered.add(closed)
+            if closed or not os.path.exists(path):
+                os.makedirs(path, exist_ok=True)
+                mount(f"/proc/self/fd/{handle}", path, flags=MS_BIND | MS_REC)
+            os.close(handle)
 
     def _make_mount_point(self, path: str, is_directory: bool) -> None:
         if os.path.exists(path):
@@ -102,6 +137,16 @@ class View:
             self._covered.add(directory)
         elif directory not in self._covered:
             self.cover(directory)
+
+
+def _closed_directory(path: str) -> str:
+    """The first directory on the way to a path that others may not pass, "" when they can reach it."""
+    parts = path.strip("/").split("/")
+    for depth in range(1, len(parts)):
+        directory = "/" + "/".join(parts[:depth])
+        if not os.path.isdir(directory) or not os.stat(directory).st_mode & 0o001:
+            return directory if os.path.isdir(directory) else ""
+    return ""
 
 
 def _show(entry: os.DirEntry[str], path: str) -> None:

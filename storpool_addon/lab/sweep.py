@@ -1,4 +1,4 @@
-"""Every outside call of an action, broken and killed, before and after: and each time the action must recover."""
+"""Every outside call of an action, broken and killed, before and after; each time the action must recover."""
 
 from __future__ import annotations
 

@@ -1,0 +1,112 @@
+"""Hosts that are no more than a view of the file system: cheap enough for every test to have its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Callable, TypeVar
+
+from storpool_addon.lab.hosts import FRONTEND, Host, NoHosts, layout
+from storpool_addon.lab.programs import CHECKOUT, SYSTEM_PATH, program, write_stub, write_watchers
+
+T = TypeVar("T")
+
+
+class FastHosts:
+    """Hosts that are no more than a view of the file system; a program in the place of ssh leads to them."""
+
+    def __init__(
+        self, directory: str, names: Sequence[str], devices: str, desk: str, keep: Sequence[str] = ()
+    ) -> None:
+        self._directory = directory
+        everyone = {name: Host(name, layout(directory, devices, name)) for name in (FRONTEND, *names)}
+        self.frontend = everyone.pop(FRONTEND)
+        self.nodes = everyone
+        self._temporary = os.path.join(directory, "tmp")
+        os.makedirs(self._temporary, exist_ok=True)
+        hosts = [self.frontend, *everyone.values()]
+        self._holder = _start_holder(hosts, [directory, CHECKOUT, sys.prefix, sys.base_prefix, *keep])
+        self._lead_to(hosts, desk)
+
+    def __enter__(self) -> FastHosts:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def action_argv(self, argv: Sequence[str], environment: Mapping[str, str], directory: str) -> list[str]:
+        """See Hosts."""
+        programs = os.path.join(self._directory, "bin")
+        words = {**environment, "PATH": f"{programs}:{SYSTEM_PATH}", "TMPDIR": self._temporary}
+        assigned = [f"{name}={value}" for name, value in words.items()]
+        return [*self.frontend.enter, "env", "-i", "-C", directory, *assigned, *argv]
+
+    def within(self, function: Callable[[], T]) -> T:
+        """See Hosts."""
+        return function()
+
+    def restart(self) -> None:
+        """See Hosts."""
+        for host in self.nodes.values():
+            host.power_on()
+
+    def close(self) -> None:
+        """See Hosts."""
+        # The views end with their holder, and the holder with its input.
+        self._holder.communicate()
+
+    def _lead_to(self, hosts: Sequence[Host], desk: str) -> None:
+        """The programs before an action's PATH, and ssh alone before that of a command on a host."""
+        on_host = os.path.join(self._directory, "hostbin")
+        power = {host.name: host.power for host in hosts}
+        for host in hosts:
+            words = [f"PATH={on_host}:{SYSTEM_PATH}", "HOME=/var/lib/one", "USER=oneadmin", "LANG=C"]
+            host.login = [program("env"), "-i", "-C", "/var/lib/one", *words]
+        # Who asks is in the view of a host already: the user that all views share needs no second entrance.
+        enter = {host.name: [*_without_user(host.enter), *host.login] for host in hosts}
+        programs = os.path.join(self._directory, "bin")
+        write_watchers(programs, desk)
+        write_stub(os.path.join(programs, "ssh"), f"ssh({desk!r}, {power!r}, {enter!r})")
+        write_stub(os.path.join(on_host, "ssh"), f"ssh(None, {power!r}, {enter!r})")
+
+
+def _start_holder(hosts: Sequence[Host], keep: Sequence[str]) -> subprocess.Popen[str]:
+    """Start the process that holds the hosts' views; each host then knows how to enter its own."""
+    specs = [_spec(host, keep) for host in hosts]
+    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "namespaces.py")
+    holder = subprocess.Popen(
+        [sys.executable, "-I", "-S", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdin and holder.stdout
+    holder.stdin.write(json.dumps(specs) + "\n")
+    holder.stdin.flush()
+    answer = json.loads(holder.stdout.readline() or '{"error": "the holder of the views ended"}')
+    if "error" in answer:
+        holder.communicate()
+        raise NoHosts(
+            f"hosts cannot be played here: a private view of the file system is refused ({answer['error']})"
+        )
+    for host in hosts:
+        host.enter = enter_command(answer[host.name], as_root=os.getuid() == 0)
+    return holder
+
+
+def _spec(host: Host, keep: Sequence[str]) -> dict[str, object]:
+    links = [(host.path("/etc/storpool.conf"), "/etc/storpool.conf")]
+    return {"name": host.name, "binds": host.layout.binds(), "links": links, "keep": list(keep)}
+
+
+def enter_command(pid: int, *, as_root: bool) -> list[str]:
+    """What precedes a command line so that it runs in the view that process `pid` holds."""
+    user = [] if as_root else ["--user", "--preserve-credentials"]
+    return [program("nsenter"), "-t", str(pid), *user, "-m", "-u", "--"]
+
+
+def _without_user(enter: Sequence[str]) -> list[str]:
+    return [word for word in enter if word not in ("--user", "--preserve-credentials")]
