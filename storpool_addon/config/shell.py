@@ -20,6 +20,10 @@ _SUBSCRIPT = re.compile(r"\[\s*(['\"]?)([A-Za-z0-9_.\-]+)\1\s*\]")
 _EQUALS = re.compile(r"\+?=")
 _PLAIN = re.compile(r"[^\s;'\"\\$`()<>|&]+")
 _QUOTED_PLAIN = re.compile(r'[^"\\$`]+')
+_SHELL = re.compile(
+    r"(?:case|do|done|echo|elif|else|eval|exec|exit|fi|for|function|if|local|return|set|source|test|then|unset|while"
+    r"|\.|\[\[?)(?=\s)|[$`()<>|&{]{1,2}"
+)
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(:?[-=])?)")
 
 
@@ -177,9 +181,10 @@ class Reader:
         )
 
     def _refuse(self, at: int) -> NoReturn:
-        # Only the first word, and never what follows an equals sign: that may be a secret.
-        word = re.split(r"[\s=]", self._text[at : at + 40], maxsplit=1)[0] or self._text[at : at + 1]
+        # Nothing else of the line is repeated: it may be a token with a character that wants quotes.
+        match = _SHELL.match(self._text, at)
+        what = f"{match[0]!r} is shell code; " if match else ""
         raise ConfigError(
-            f"{self._path}:{self._line(at)}: {word!r} is shell code, which is not run;"
-            " only NAME=value lines are read: write the value itself"
+            f"{self._path}:{self._line(at)}: {what}only NAME=value is read here, and nothing is run;"
+            " write the value itself, in single quotes if it has special characters"
         )

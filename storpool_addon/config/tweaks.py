@@ -12,7 +12,7 @@ class Tweaks:
     t_cpu_threads = key.number("T_CPU_THREADS", "1", "Threads of a core.", VM, least=1)
     t_cpu_sockets = key.number("T_CPU_SOCKETS", "0", "Sockets; 0 to leave the topology alone.", VM)
     t_cpu_alt_numa = key.flag("T_CPU_ALT_NUMA", "0", "Deal the CPUs out to the NUMA cells in turn.", VM)
-    t_cpu_features = key.text("T_CPU_FEATURES", "", "CPU features: name[:policy],…", VM)
+    t_cpu_features = key.text("T_CPU_FEATURES", "", "CPU features: a list of name[:policy] with commas.", VM)
     t_cpu_model = key.text("T_CPU_MODEL", "", "CPU model: model[:fallback], or delete.", VM)
     t_cpu_vendor = key.text("T_CPU_VENDOR", "", "CPU vendor.", VM)
     t_cpu_check = key.choice(

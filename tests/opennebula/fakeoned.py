@@ -14,7 +14,7 @@ Script = Callable[["FakeOned", socket.socket, bytes], None]
 
 
 class FakeOned:
-    """Counts connections and keeps requests; each connection uses one of `scripts`, the last is for the rest."""
+    """Keeps requests and counts connections; each uses one of `scripts`, the last is for the rest."""
 
     def __init__(self, *scripts: Script) -> None:
         self.scripts = list(scripts)
