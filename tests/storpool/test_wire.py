@@ -227,7 +227,7 @@ def test_a_round_of_dead_endpoints_ends_with_a_pause() -> None:
         api.volume(NAME)
     assert all(host in str(caught.value) for host in hosts)
     assert "Connection refused" in str(caught.value)
-    assert 0.5 < sum(passing.slept) < 1
+    assert 0.3 < sum(passing.slept) < 1
 
 
 def test_the_move_of_the_api_is_ridden_out() -> None:
