@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 import threading
@@ -135,19 +136,8 @@ class Handler(BaseHTTPRequestHandler):
         """Close with RST instead of FIN: the peer sees a connection that was reset."""
         linger = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.close_connection = True
-        self.rfile.close()
-        self.wfile = _Nowhere()  # type: ignore[assignment]
-        self.connection.close()
-
-
-class _Nowhere:
-    """Stands where the output was on a connection that is gone."""
-
-    closed = True
-
-    def close(self) -> None:
-        """Nothing to close."""
+        os.close(self.connection.detach())
+        raise ConnectionAbortedError
 
 
 def _encode(body: Any) -> bytes:

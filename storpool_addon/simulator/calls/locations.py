@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from storpool_addon.simulator import fields
-from storpool_addon.simulator.calls.making import POLICY, auto_name, policy, tags, take_snapshot
+from storpool_addon.simulator.calls.making import POLICY, policy, tags, take_snapshot
 from storpool_addon.simulator.calls.registry import Request, call, ok
 from storpool_addon.simulator.cluster import Cluster
 from storpool_addon.simulator.records import Export, Location, Policy, Volume
@@ -113,21 +113,18 @@ def volumes_group_backup(cluster: Cluster, request: Request) -> Json:
 
 
 def _backup(cluster: Cluster, remote: Cluster, reference: str, own: dict[str, str]) -> tuple[Volume, Volume]:
-    """A bound snapshot here, its copy there, and the copy exported back to us."""
+    """A bound snapshot here, its unnamed copy there, and the copy exported back to us."""
     volume = cluster.volume(reference)
     local = take_snapshot(cluster, volume, auto_name=True, bound=True)
     number = remote.next_id()
     copy = _copied(remote, cluster, local)._replace(
-        name=auto_name(volume, number),
         gid=remote.gid(number),
         id=number,
         tags=tags(remote, {}, own),
-        auto_name=True,
         backup_of=local.gid,
         made_from=volume.gid,
         made_from_id=volume.id,
     )
-    remote.check_free(copy.name)
     remote.put(copy)
     remote.put(Export(copy.gid, _name_there(cluster, remote)))
     return local, copy
@@ -205,7 +202,8 @@ def snapshots_remote_list(cluster: Cluster, request: Request) -> Json:
 
 def _remote_snapshot(cluster: Cluster, location: str, snapshot: Volume) -> Json:
     answer = {
-        "name": snapshot.title,
+        # StorPool's own binding takes no "@" here: what has no name of its own goes by its id.
+        "name": f"~{snapshot.gid}" if "@" in snapshot.name else snapshot.title,
         "location": location,
         "remoteId": snapshot.gid,
         "size": snapshot.size,
