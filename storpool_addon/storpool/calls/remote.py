@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from storpool_addon.storpool import reading
-from storpool_addon.storpool.calls.asking import Asking, found
+from storpool_addon.storpool.calls.asking import Asking
 from storpool_addon.storpool.records import BackedUp, Export, RemoteSnapshot
 from storpool_addon.storpool.repeat import ONCE, confirmed_by
 
@@ -29,13 +29,13 @@ class RemoteCalls(Asking):
         data = self._post("VolumesGroupBackup", body=body, about=about, repeat=ONCE, multicluster=True)
         return reading.backups(data.get("backups"))
 
-    def snapshots_remote_list(self) -> list[RemoteSnapshot]:
-        """What other locations keep for us or let us take."""
-        data = self._get("SnapshotsRemoteList")
+    def snapshots_remote_list(self, *, until: float | None = None) -> list[RemoteSnapshot]:
+        """What other locations keep for us or let us take. until: a deadline, by `Api`'s clock."""
+        data = self._get("SnapshotsRemoteList", until=until)
         return reading.list_of(reading.remote_snapshot, reading.member(data, "snapshots"))
 
     def exports_list(self, *, until: float | None = None) -> list[Export]:
-        """What other locations may take of ours. until: a deadline of the caller, by `Api`'s clock."""
+        """What other locations may take of ours. until: a deadline, by `Api`'s clock."""
         data = self._get("ExportsList", until=until)
         return reading.list_of(reading.export, reading.member(data, "exports"))
 
@@ -60,8 +60,13 @@ class RemoteCalls(Asking):
         }
 
         def arrived(until: float) -> dict[str, Any] | None:
-            here = found(lambda: self._get("Snapshot", f"~{remote_id}", multicluster=True, until=until))
-            return None if here is None else {}
+            there = self.snapshots_remote_list(until=until)
+            here = [
+                each.local_snapshot
+                for each in there
+                if (each.location, each.remote_id) == (location, remote_id)
+            ]
+            return {} if (name in here if name else any(here)) else None
 
         repeat = confirmed_by(arrived)
         self._post("SnapshotFromRemote", body=body, about=f"{location} {remote_id}", repeat=repeat)
