@@ -133,4 +133,7 @@ def _left(deadline: float) -> float:
 
 
 def _reason(error: OSError) -> str:
-    return "it did not answer in time" if isinstance(error, TimeoutError) else (error.strerror or str(error))
+    # socket.timeout became TimeoutError in Python 3.10.
+    if isinstance(error, (TimeoutError, socket.timeout)):
+        return "it did not answer in time"
+    return error.strerror or str(error)

@@ -11,13 +11,15 @@ from contextlib import contextmanager
 from xmlrpc.client import dumps, loads
 
 Script = Callable[["FakeOned", socket.socket, bytes], None]
+Wrap = Callable[[socket.socket], socket.socket]
 
 
 class FakeOned:
     """Keeps requests and counts connections; each uses one of `scripts`, the last is for the rest."""
 
-    def __init__(self, *scripts: Script) -> None:
+    def __init__(self, *scripts: Script, wrap: Wrap) -> None:
         self.scripts = list(scripts)
+        self._wrap = wrap
         self.requests: list[tuple[str, tuple[object, ...]]] = []
         self.heads: list[str] = []
         self.connections = 0
@@ -43,16 +45,19 @@ class FakeOned:
             threading.Thread(target=self._one, args=(connection, script), daemon=True).start()
 
     def _one(self, connection: socket.socket, script: Script) -> None:
-        with connection:
-            try:
-                script(self, connection, self._request(connection))
-            except OSError:
-                return
+        try:
+            with self._wrap(connection) as wrapped:
+                script(self, wrapped, self._request(wrapped))
+        except OSError:
+            return
 
     def _request(self, connection: socket.socket) -> bytes:
         received = b""
         while b"\r\n\r\n" not in received:
-            received += connection.recv(65536)
+            more = connection.recv(65536)
+            if not more:
+                raise ConnectionError("no request came")
+            received += more
         head, _, body = received.partition(b"\r\n\r\n")
         match = re.search(rb"Content-Length: (\d+)", head)
         assert match is not None
@@ -65,9 +70,9 @@ class FakeOned:
 
 
 @contextmanager
-def oned(*scripts: Script) -> Iterator[FakeOned]:
-    """A server for the time of the block."""
-    server = FakeOned(*scripts)
+def oned(*scripts: Script, wrap: Wrap = lambda plain: plain) -> Iterator[FakeOned]:
+    """A server for the time of the block. wrap: puts TLS around each connection."""
+    server = FakeOned(*scripts, wrap=wrap)
     try:
         yield server
     finally:

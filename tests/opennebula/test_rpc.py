@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import shutil
+import socket
+import ssl
+import subprocess
 import time
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -279,3 +283,51 @@ def test_document_is_unescaped_once() -> None:
     text = "<VM><ID>1</ID><NAME>" + escape("a & b") + "</NAME></VM>"
     with oned(say(success(text))) as server:
         assert client(server).vm(1).name == "a & b"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for localhost that nobody signed, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    directory: Path = tmp_path_factory.mktemp("tls")
+    argv = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    more = ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run([*argv, *more], cwd=directory, check=True, capture_output=True, timeout=60)
+    return directory
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_https_is_verified(certificate: Path, trusted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+
+    with oned(say(success(VM)), wrap=lambda plain: context.wrap_socket(plain, server_side=True)) as server:
+        endpoint = server.endpoint.replace("http://127.0.0.1", "https://localhost")
+        one = OpenNebula(endpoint, SECRET, retries=0)
+        if trusted:
+            assert one.vm(42).id == 42
+        else:
+            with pytest.raises(OpenNebulaUnreachable, match=r"(?i)certificate.verify.failed"):
+                one.vm(42)
+            assert server.requests == []
+
+
+def test_silent_https_port_has_the_same_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = OpenNebula(f"https://127.0.0.1:{listener.getsockname()[1]}/", SECRET, timeout_s=0.3, retries=0)
+        with pytest.raises(OpenNebulaUnreachable, match="did not answer in time"):
+            one.vm(42)
