@@ -71,6 +71,8 @@ def _make_view(spec: dict[str, Any]) -> None:
         view.link(text, path)
     ns.mount("tmpfs", "/run", "tmpfs", data="mode=755")
     os.mkdir("/run/sshd", 0o755)
+    os.mkdir("/run/one", 0o700)
+    os.chown("/run/one", spec["user"], spec["user"])
     # Production nodes have no OpenNebula of their own, and the driver must not lean on one.
     for hidden in ("/usr/lib/one", "/etc/one"):
         if os.path.isdir(hidden):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, Callable
 
@@ -16,7 +18,7 @@ from storpool_addon.lab.command import Command, Result, Steps, T, judged
 from storpool_addon.lab.conductor import Conductor, Desk, Fault
 from storpool_addon.lab.fast import FastHosts
 from storpool_addon.lab.gate import Gate
-from storpool_addon.lab.hosts import FRONTEND, Hosts
+from storpool_addon.lab.hosts import FRONTEND, Hosts, NoHosts
 from storpool_addon.lab.images import Images
 from storpool_addon.lab.machines import Machines
 from storpool_addon.lab.objects import READY, Image
@@ -39,7 +41,8 @@ class Lab:
     """One world. Everything in it is public: oned, simulator, hosts, conductor, images, vms.
 
     tree: where install.py --root put the driver. directory: a new directory for all that the world holds.
-    real: hosts with sshd and block devices of their own, for which one has to be root.
+    real: hosts with sshd and block devices of their own, for which one has to be root; control_master: their
+    ssh keeps connections open.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Lab:
         nodes: Sequence[str] = ("node1", "node2"),
         version: str = "7.4",
         real: bool = False,
+        control_master: bool = False,
         **simulator_options: object,
     ) -> None:
         self.directory = directory
@@ -60,7 +64,7 @@ class Lab:
         self._ends = ExitStack()
         with ExitStack() as undo:
             undo.callback(self._ends.close)
-            self._start(nodes, RealHosts if real else FastHosts)
+            self._start(nodes, partial(RealHosts, control_master=control_master) if real else FastHosts)
             undo.pop_all()
         self.oned = Oned(FRONTEND, os.path.join(tree, REMOTES[1:]), version=version)
         self.rpc = self.hosts.within(lambda: RpcServer(self.oned, self.conductor))
@@ -69,16 +73,22 @@ class Lab:
         self.vms = Machines(self.oned, self.hosts.frontend.write)
         self._furnish(nodes)
 
-    def _start(self, nodes: Sequence[str], kind: type[FastHosts] | type[RealHosts]) -> None:
+    def _start(self, nodes: Sequence[str], kind: Callable[..., Hosts]) -> None:
         address = f"\0storpool-lab-{os.getpid()}-{next(_numbers)}"
-        hosts = kind(self.directory, nodes, self.devices, address, keep=[self.tree])
-        self.hosts: Hosts = hosts
+        self.hosts = kind(self.directory, nodes, self.devices, address, keep=[self.tree])
         self._ends.callback(self.hosts.close)
         desk = self.hosts.within(lambda: Desk(self.conductor, address))
         self._ends.callback(desk.close)
         self.simulator = self._simulator(("127.0.0.1", 0))
-        self._ends.callback(self.simulator.stop)
-        self.hosts.within(self.simulator.start)
+        self._ends.callback(self._stop_storpool)
+        try:
+            self.hosts.within(self.simulator.start)
+        except OSError as error:
+            raise NoHosts(f"StorPool cannot be played here: {error}") from error
+
+    def _stop_storpool(self) -> None:
+        # Not bound before: `restore` puts another simulator in the place of the first.
+        self.simulator.stop()
 
     def save(self) -> Saved:
         """Remember the world as it is now."""
@@ -205,6 +215,10 @@ class Lab:
         if not had:
             self._reassign({"volume": name, "detach": [client]})
         return content
+
+    def volume_digest(self, name: str, length: int) -> str:
+        """The sha256 of the first bytes of a volume."""
+        return hashlib.sha256(self.read_volume(name, length)).hexdigest()
 
     def _reassign(self, item: Mapping[str, object]) -> None:
         self.storpool("VolumesReassignWait", {"reassign": [item], "attachTimeout": 10})

@@ -206,6 +206,7 @@ class RealHosts:
         over += [(os.path.join(common, source), target) for source, target in shared]
         spec = {
             "name": name,
+            "user": UID,
             "network": f"/proc/{os.getpid()}/fd/{self._network}",
             "keep": list(keep),
             "binds": files.binds(),
