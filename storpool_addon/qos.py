@@ -16,8 +16,6 @@ VM_ONLY = ("vm", "system", "default")  # context, UEFI variables
 IMAGE_ONLY = ("image", "datastore", "default")  # cp, mkfs, clone of an image, snap_revert, mvds
 DATASTORE_ONLY = ("datastore", "default")  # cpds
 DEFAULT_ONLY = ("default",)  # delete of a persistent disk
-# The reconciler lets a persistent image that has a class of its own be overruled by the disk's entry only.
-RECONCILED = IMAGE_FIRST
 
 _CLASS = re.compile(r"[A-Za-z0-9_.\-]+", re.ASCII)
 _DISK = re.compile(r"([0-9]{1,9}):(.*)", re.ASCII | re.DOTALL)

@@ -102,8 +102,9 @@ class OpenNebula:
 
     def update(self, kind: str, object_id: int, attributes: Mapping[str, str]) -> None:
         """Set attributes of a vm, image, datastore or host; the others stay."""
-        lines = "\n".join(f"{name}={_template_value(value)}" for name, value in attributes.items())
-        self.call(f"one.{kind}.update", object_id, lines, APPEND)
+        # As XML, which oned takes too: its own text form has no certain way to write quotes and backslashes.
+        inside = "".join(f"<{name}>{_cdata(value)}</{name}>" for name, value in attributes.items())
+        self.call(f"one.{kind}.update", object_id, f"<TEMPLATE>{inside}</TEMPLATE>", APPEND)
         self.forget(kind, object_id)
 
     def forget(self, kind: str, object_id: int) -> None:
@@ -183,8 +184,8 @@ def _encoded(value: bool | int | str) -> str:
     return "<string>" + plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") + "</string>"
 
 
-def _template_value(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _cdata(value: str) -> str:
+    return "<![CDATA[" + value.replace("]]>", "]]]]><![CDATA[>") + "]]>"
 
 
 def _readable(node: Node) -> Vm | None:

@@ -12,7 +12,7 @@ from xmlrpc.client import Fault, dumps, loads
 import pytest
 
 from storpool_addon.errors import ConfigError, OpenNebulaError, OpenNebulaRefused, OpenNebulaUnreachable
-from storpool_addon.opennebula import rpc
+from storpool_addon.opennebula import rpc, xml
 from storpool_addon.opennebula.rpc import OpenNebula
 from tests.opennebula.documents import document
 from tests.opennebula.fakeoned import FakeOned, drip, hang_up, http, oned, refusal, say, silence, success
@@ -115,9 +115,11 @@ def test_update_quotes_and_forgets() -> None:
     with oned(say(success(VM)), say(success(42)), say(success(VM))) as server:
         one = client(server)
         one.vm(42)
-        one.update("vm", 42, {"A": 'say "x" \\ y', "B": "1"})
+        one.update("vm", 42, {"A": 'say "x" \\ ]]> <b>', "B": "1"})
         one.vm(42)
-    assert server.requests[1] == ("one.vm.update", (SECRET, 42, 'A="say \\"x\\" \\\\ y"\nB="1"', 1))
+    method, (_, vm_id, template, append) = server.requests[1]
+    assert (method, vm_id, append) == ("one.vm.update", 42, 1)
+    assert xml.parse(str(template).encode()).attributes() == {"A": 'say "x" \\ ]]> <b>', "B": "1"}
     assert server.connections == 3
 
 
