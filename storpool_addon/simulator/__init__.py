@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from storpool_addon.simulator.faults import GARBAGE, LOSE, PASS, REFUSE, TRUNCATED, Fault, Moment, Verdict
 from storpool_addon.simulator.simulator import Endpoint, Simulator
-from storpool_addon.simulator.switches import Switches
+from storpool_addon.simulator.switches import LEGACY, Switches
 
 __all__ = [
     "GARBAGE",
+    "LEGACY",
     "LOSE",
     "PASS",
     "REFUSE",

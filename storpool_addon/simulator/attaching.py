@@ -99,11 +99,16 @@ def _free_position(cluster: Cluster, client: int) -> int:
 
 
 def is_running(cluster: Cluster, client: int) -> bool:
-    """Whether the client is up and takes part."""
+    """Whether the client is up and has applied its configuration."""
     found = cluster.clients().get(client)
     return found is not None and found.status == "running"
 
 
 def wait_for(cluster: Cluster, clients: list[int], timeout_s: Any) -> bool:
     """Wait until all these clients are up; None waits without end. False when the time is over."""
-    return cluster.lock.wait_for(lambda: all(is_running(cluster, each) for each in clients), timeout_s)
+
+    def are_up() -> bool:
+        return all(is_running(cluster, each) for each in clients)
+
+    cluster.lock.wait_for(lambda: are_up() or cluster.closed, timeout_s)
+    return are_up()

@@ -65,6 +65,7 @@ class Cluster:
         self.is_open: Callable[[int, str], bool] = lambda client, gid: False
         self.opened: set[tuple[int, str]] = set()
         self.linked: dict[str, Cluster] = {}
+        self.closed = False
         self._pending: list[Change] = []
         self._depth = 0
         self._tables: dict[type[Any], dict[Key, Any]] = {each: {} for each in TYPES.values()}

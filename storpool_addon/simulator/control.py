@@ -70,9 +70,9 @@ def _clients(simulator: Simulator, body: Any) -> Any:
 
 
 def _set_client(simulator: Simulator, body: Any) -> Any:
-    """{"id": 11, "status": "down" or "running"}, and a name for a new one."""
-    if body.get("status", "running") not in ("down", "running"):
-        raise ValueError("status must be down or running")
+    """{"id": 11, "status": "down", "running" or "updating"}, and a name for a new one."""
+    if body.get("status", "running") not in ("down", "running", "updating"):
+        raise ValueError("status must be down, running or updating")
     simulator.set_client(int(body["id"]), body.get("status", "running"), body.get("name"))
     return _clients(simulator, body)
 

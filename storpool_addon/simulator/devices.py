@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -67,6 +68,8 @@ class Devices:
         self.cluster = cluster
         self.backend = backend
         self.directory = directory
+        # Detached while their client was down: it still shows them until it is back.
+        self.stale: list[Attachment] = []
         cluster.is_open = self.is_open
 
     def start(self) -> None:
@@ -83,7 +86,7 @@ class Devices:
         self.cluster.watchers.remove(self.follow)
         for client in self.cluster.clients().values():
             self._clear(client)
-        for each in self.cluster.attachments:
+        for each in [*self.cluster.attachments, *self.stale]:
             self.backend.close(each)
 
     def follow(self, changes: list[Change]) -> None:
@@ -93,15 +96,17 @@ class Devices:
                 self._follow_attachment(old, new)  # type: ignore[arg-type]
             elif isinstance(old, Volume) and isinstance(new, Volume):
                 self._follow_volume(old, new)
-            elif isinstance(new, Client) and old is not None:
+            elif isinstance(old, Client) and isinstance(new, Client) and old.status != new.status:
                 self._synchronise(new)
 
     def _follow_attachment(self, old: Attachment | None, new: Attachment | None) -> None:
         if old and self._is_up(old.client):
             self._unlink(old)
             self.backend.close(old)
+        elif old:
+            self.stale.append(old)
         if new and self._is_up(new.client):
-            self._link(new)
+            self._link_soon(new)
 
     def _follow_volume(self, old: Volume, new: Volume) -> None:
         for each in self.cluster.attached.get(new.gid, {}).values():
@@ -132,6 +137,20 @@ class Devices:
         by_name = self.directory.format(client=client.name, id=client.id).rstrip("/")
         return by_name, f"{by_name}-byid"
 
+    def _link_soon(self, attachment: Attachment) -> None:
+        delay_s = self.cluster.switches.link_delay_s
+        if not delay_s:
+            self._link(attachment)
+            return
+        timer = threading.Timer(delay_s, self._link_late, (attachment,))
+        timer.daemon = True
+        timer.start()
+
+    def _link_late(self, attachment: Attachment) -> None:
+        with self.cluster.lock:
+            if self.cluster.table(Attachment).get(attachment.key) == attachment and not self.cluster.closed:
+                self._link(attachment)
+
     def _link(self, attachment: Attachment) -> None:
         volume = self.cluster.table(Volume)[attachment.gid]
         node = self.backend.open(attachment, self.cluster.data.path(volume.data))
@@ -156,9 +175,13 @@ class Devices:
         if client.status != "running":
             return
         self._clear(client)
+        for each in [each for each in self.stale if each.client == client.id]:
+            self.stale.remove(each)
+            self.backend.close(each)
         for each in self.cluster.attachments:
             if each.client == client.id:
                 self._link(each)
+                self.backend.resize(each)
 
     def _clear(self, client: Client) -> None:
         for place in self.places(client):

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
+
+# What udev or blkid look at is open for a moment; on a busy machine tests would see that again and again.
+_LOOKS = 3
+_BETWEEN_S = 0.02
 
 
 def is_open(path: str) -> bool:
-    """Whether a process has that file or block device open, or it is mounted."""
+    """Whether a process has that file or block device open, or it is mounted, for more than a moment."""
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(_BETWEEN_S)
+        if not _is_open_now(path):
+            return False
+    return True
+
+
+def _is_open_now(path: str) -> bool:
     return _is_claimed(path) or any(_same(each, path) for each in _descriptors(os.path.basename(path)))
 
 

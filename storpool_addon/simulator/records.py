@@ -73,7 +73,7 @@ class Attachment(NamedTuple):
 
 
 class Client(NamedTuple):
-    """An initiator. generation: what it had seen when it went down."""
+    """An initiator. status: running, down or updating. generation: what it last applied."""
 
     id: int
     name: str

@@ -176,10 +176,11 @@ def template(cluster: Cluster, each: Template) -> Json:
 def client_status(cluster: Cluster, each: Client, delay_s: int = 0) -> Json:
     """ClientConfigStatus."""
     running = each.status == "running"
+    status = "ok" if running else each.status
     return {
         "id": each.id,
         "generation": cluster.generation,
         "clientGeneration": cluster.generation if running else each.generation,
-        "configStatus": "ok" if running else "down",
+        "configStatus": status,
         "delay": delay_s,
     }

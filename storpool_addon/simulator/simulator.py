@@ -126,6 +126,7 @@ class Simulator:
     def start(self) -> Simulator:
         """Make the devices and serve in a thread."""
         self.stopping.clear()
+        self.cluster.closed = False
         with self.cluster.lock:
             self.devices.start()
         self._server = Server(self.listen, self)
@@ -136,6 +137,9 @@ class Simulator:
     def stop(self) -> None:
         """Stop serving, remove the devices, close the state."""
         self.stopping.set()
+        with self.cluster.lock:
+            self.cluster.closed = True
+            self.cluster.lock.notify_all()
         if self._server:
             self._server.shutdown()
             self._server.server_close()
@@ -188,7 +192,7 @@ class Simulator:
             sweep(self.cluster)
 
     def set_client(self, number: int, status: str, name: str | None = None) -> None:
-        """Register a client, or let one go down or come up."""
+        """Register a client, or let one go down or come up; "updating": up, but late to apply changes."""
         with self.cluster.lock, self.cluster.change():
             seen = self.cluster.generation
             old = self.cluster.clients().get(number) or Client(number, name or f"client{number}")

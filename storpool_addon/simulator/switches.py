@@ -35,6 +35,7 @@ class Switches(NamedTuple):
     bulk_atomic: bool = True  # a failing item of a bulk call leaves nothing of the others
     open_error: str = "busy"  # name of the error "is open at client"; older releases: invalidParam
     rename_link: str = "follow"  # device link of an attached volume that is renamed: follow, stay
+    link_delay_s: float = 0.0  # how long after the answer the device link of an attach appears
     attachment_tags: bool = False  # AttachmentsList carries the object's tags
     combined_list_ok: bool = False  # VolumesAndSnapshotsList carries "ok"
     erasure_coding: bool = False  # replication in answers is that of an erasure-coded template
@@ -52,6 +53,10 @@ class Switches(NamedTuple):
             raise ValueError(f"no switch {unknown[0]}; there are {', '.join(self._fields)}")
         typed: dict[str, Any] = {name: _typed(name, value) for name, value in values.items()}
         return self._replace(**typed)
+
+
+# What releases before 7.1.0 of StorPool's own clients had to cope with.
+LEGACY = Switches(open_error="invalidParam", create_global_id=False, revert_size=False)
 
 
 def _halves(assignment: str) -> tuple[str, str]:
@@ -85,7 +90,10 @@ def _typed(name: str, value: object) -> object:
         if text not in _TRUTH:
             raise ValueError(f"switch {name}: {value} is neither yes nor no")
         return _TRUTH[text]
-    typed = type(default)(str(value))
+    try:
+        typed = type(default)(str(value))
+    except ValueError:
+        raise ValueError(f"switch {name}: {value} is not a number") from None
     if name in _CHOICES and typed not in _CHOICES[name]:
         raise ValueError(f"switch {name}: {value} is none of {', '.join(_CHOICES[name])}")
     return typed

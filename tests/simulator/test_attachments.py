@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -189,6 +190,35 @@ def test_client_status_follows(sim: Simulator, api: PlainApi) -> None:
         "12": "running",
     }
     assert api.get("ClientConfigWait/12")[0]["configStatus"] == "ok"
+
+
+def test_client_that_is_late_to_apply_changes(sim: Simulator, api: PlainApi) -> None:
+    sim.set_client(11, "updating")
+    with pytest.raises(Failure):
+        api.reassign({"volume": "v", "rw": [11]}, timeout_s=1)
+    dump = {each["id"]: each for each in api.get("ClientsConfigDump")}
+    assert dump[11]["configStatus"] == "updating"
+    assert dump[11]["clientGeneration"] < dump[11]["generation"]
+    assert api.get("ServicesList")["clients"]["11"]["status"] == "running"
+
+
+def test_stop_does_not_wait_for_waiting_calls(tmp_path: Path) -> None:
+    with Simulator(tmp_path / "s", clients={11: "node1"}) as sim:
+        api = PlainApi(sim.endpoint)
+        api.create("v")
+        sim.set_client(11, "down")
+        body = {"reassign": [{"volume": "v", "rw": [11]}]}
+        waiter = threading.Thread(target=_ignoring_errors, args=(api.post, "VolumesReassignWait", body))
+        waiter.start()
+        while not sim.cluster.attachments:
+            time.sleep(0.01)
+    waiter.join(5)
+    assert not waiter.is_alive()
+
+
+def _ignoring_errors(call: Any, *args: Any) -> None:
+    with contextlib.suppress(Exception):
+        call(*args)
 
 
 def test_positions_are_used_again(api: PlainApi) -> None:

@@ -129,6 +129,23 @@ def test_mounted_device_is_open(tmp_path: Path, loop_api: PlainApi) -> None:
     loop_api.reassign({"volume": "big", "detach": "all"})
 
 
+def test_device_of_a_dead_client_goes_when_it_is_back(
+    loop_sim: Simulator, tmp_path: Path, loop_api: PlainApi
+) -> None:
+    loop_api.reassign({"volume": "v", "rw": [11]})
+    loop_sim.set_client(11, "down")
+    loop_api.reassign({"volume": "v", "detach": "all"})
+    loop_api.post("VolumeDelete/v")
+    loop_api.create("w")
+    loop_api.reassign({"volume": "w", "rw": [11]}, timeout_s=0)
+    loop_api.post("VolumeUpdate/w", {"size": 2 * MIB})
+    assert len(bound(loop_sim.cluster.data.directory)) == 1
+    loop_sim.set_client(11, "running")
+    assert os.listdir(device(tmp_path).parent) == ["w"]
+    assert size_of(device(tmp_path, "w")) == 2 * MIB
+    assert len(bound(loop_sim.cluster.data.directory)) == 1
+
+
 def test_stop_releases_and_start_brings_back(tmp_path: Path) -> None:
     with start(tmp_path) as first:
         api = PlainApi(first.endpoint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from pathlib import Path
 from typing import Any, Callable
 
@@ -157,10 +158,19 @@ def detach_open(world: World) -> str:
     return world.error(world.reassign, {"volume": "v", "detach": "all"})
 
 
+def links(world: World) -> list[str]:
+    return [each.name for each in Path(world.sim.state_dir, "dev/node1/storpool").iterdir()]
+
+
 def link_after_rename(world: World) -> list[str]:
     attach(world)
     world.post("VolumeUpdate/v", {"rename": "w"})
-    return [each.name for each in Path(world.sim.state_dir, "dev/node1/storpool").iterdir()]
+    return links(world)
+
+
+def links_right_after_attach(world: World) -> list[str]:
+    attach(world)
+    return links(world)
 
 
 def tags_in_attachments(world: World) -> bool:
@@ -228,6 +238,8 @@ CASES: list[tuple[str, Any, Probe, object]] = [
     ("open_error", "invalidParam", detach_open, "invalidParam"),
     ("rename_link", "follow", link_after_rename, ["w"]),
     ("rename_link", "stay", link_after_rename, ["v"]),
+    ("link_delay_s", 0.0, links_right_after_attach, ["v"]),
+    ("link_delay_s", 0.2, links_right_after_attach, []),
     ("attachment_tags", False, tags_in_attachments, False),
     ("attachment_tags", True, tags_in_attachments, True),
     ("combined_list_ok", False, combined_list, False),
@@ -255,6 +267,16 @@ def test_every_switch_is_tested_at_its_default_and_beside_it() -> None:
     for name in set(Switches._fields) - ON_THE_WIRE - {"max_volume_size"}:
         assert str(defaults[name]) in tested[name], name
         assert len(tested[name]) > 1, name
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_late_link_comes_unless_it_is_not_wanted_any_more(world: World, detached: bool) -> None:
+    world.sim.switches = world.sim.switches._replace(link_delay_s=0.1)
+    attach(world)
+    if detached:
+        world.reassign({"volume": "v", "detach": "all"})
+    time.sleep(0.3)
+    assert links(world) == ([] if detached else ["v"])
 
 
 def test_detach_from_the_dead_may_wait_for_them(world: World) -> None:

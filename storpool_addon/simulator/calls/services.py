@@ -61,7 +61,13 @@ def _server(number: int) -> Json:
 
 
 def _clients(cluster: Cluster) -> dict[str, Json]:
-    return {str(each.id): _service(each.id, each.status, each.started) for each in cluster.clients().values()}
+    return {
+        str(each.id): _service(each.id, _status(each), each.started) for each in cluster.clients().values()
+    }
+
+
+def _status(client: Client) -> str:
+    return "down" if client.status == "down" else "running"
 
 
 @call("GET", "ClientsConfigDump")
