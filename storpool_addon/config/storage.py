@@ -35,7 +35,7 @@ class OpenNebulaAccess:
 
     one_xmlrpc = key.text("ONE_XMLRPC", "", "Where oned answers; empty for the account's one_endpoint.")
     one_call_retries = key.number(
-        "ONE_CALL_RETRIES", "3", "How often a call to oned that got no answer is repeated."
+        "ONE_CALL_RETRIES", "3", "How often a call to oned that got no answer is repeated.", most=20
     )
     one_home = key.text(
         "ONE_HOME", "/var/lib/one", "Where OpenNebula keeps `config`, its settings at run time."
