@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
+from storpool_addon.errors import StorPoolError
 from storpool_addon.storpool.answer import data_of
 from storpool_addon.storpool.attempts import Attempts, Call
 from storpool_addon.storpool.endpoints import Endpoint
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 # A timeout of nothing would not even begin.
 LEAST_S = 0.01
+# A shorter token is nobody's, and might be part of any word.
+_LEAST_TOKEN = 8
 
 
 class Transport:
@@ -58,15 +61,19 @@ class Transport:
         left_s = max(until - self.clock(), LEAST_S)
         # Half the time for one attempt leaves the other half for the node that the API moved to.
         answer_s = min(left_s, self._deadline_s / 2 + call.patience_s)
-        answer = self._wire.exchange(
-            call.method,
-            self.urls[self._current] + call.path,
-            call.body,
-            connect_s=min(left_s, self._connect_timeout_s),
-            answer_s=answer_s,
-            max_bytes=call.max_bytes,
-        )
-        return data_of(answer, call.what)
+        try:
+            answer = self._wire.exchange(
+                call.method,
+                self.urls[self._current] + call.path,
+                call.body,
+                connect_s=min(left_s, self._connect_timeout_s),
+                answer_s=answer_s,
+                max_bytes=call.max_bytes,
+            )
+            return data_of(answer, call.what)
+        except StorPoolError as error:
+            _hide(self._endpoint.token, error)
+            raise
 
     def next_endpoint(self) -> None:
         """Let the next endpoint have its turn."""
@@ -80,3 +87,13 @@ class Transport:
 
             self._lazy_wire = Wire(self._endpoint)
         return self._lazy_wire
+
+
+def _hide(token: str, error: StorPoolError) -> None:
+    """Take the token out of an error's texts: a gateway may echo what it was sent."""
+    if len(token) < _LEAST_TOKEN:
+        return
+    error.args = tuple(str(each).replace(token, "…") for each in error.args)
+    for name, value in vars(error).items():
+        if isinstance(value, str):
+            setattr(error, name, value.replace(token, "…"))
