@@ -50,8 +50,12 @@ def released(config: Config, qc: str) -> dict[str, str]:
 
 
 def deleted(config: Config, volume: str, tags: Mapping[str, str]) -> dict[str, str]:
-    """The snapshot that delayed delete keeps: all that the volume said, and which volume it was."""
-    return {**tags, config.deleted_tag: volume}
+    """The snapshot that delayed delete keeps: whose the volume was, and which one.
+
+    Not its policies: StorPool's VolumeCare and QoS services act on those of what is in use.
+    """
+    kept = {key: word for key, word in tags.items() if key not in ("vc-policy", "qc")}
+    return {**kept, config.deleted_tag: volume}
 
 
 def value(key: str, text: str) -> str:

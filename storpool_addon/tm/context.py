@@ -67,7 +67,7 @@ def _build(driver: Driver, vm: Vm, files: Sequence[str], scratch: str) -> str:
     """The path of the finished image in `scratch`."""
     content, image = os.path.join(scratch, "content"), os.path.join(scratch, "context.iso")
     os.mkdir(content)
-    if vm.attribute("INCLUDE_CONTEXT_PACKAGES") == "1":
+    if driver.config.for_vm(vm).include_context_packages:
         _take_packages(content)
     for each in files:
         _take(each, content)

@@ -72,9 +72,11 @@ def test_released_image_is_nobodys() -> None:
     }
 
 
-def test_deleted_volume_stays_recognisable() -> None:
-    before = tags.vm_disk(Config(), vm(), type="NPERS", qc="", disk_id=0)
-    assert tags.deleted(Config(), "one-img-7-42-0", before) == {**before, "deleted": "one-img-7-42-0"}
+def test_deleted_volume_stays_recognisable():
+    before = {"virt": "one", "nloc": "one", "nvm": "42", "type": "NPERS", "diskid": "0"}
+    policies = {"qc": "tier1", "vc-policy": "gold"}
+    kept = tags.deleted(Config(), "one-img-7-42-0", {**before, **policies})
+    assert kept == {**before, "deleted": "one-img-7-42-0"}
 
 
 def test_group_snapshot() -> None:
