@@ -1,0 +1,62 @@
+"""Measures the hot actions: their time, and their calls in a small and in a large cluster."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Callable
+
+from bench import picture, rows
+from bench.cases import Case
+from bench.limits import Counts
+from bench.rows import Row
+from bench.world import Failed, World
+from storpool_addon.simulator.population import populate
+
+SMALL, LARGE = 100, 100_000
+
+
+def crowd(world: World) -> None:
+    """Volumes of others, SMALL in number."""
+    for number in range(SMALL):
+        body = {"name": f"other-{number}", "size": 1 << 20, "template": "one-ds-101"}
+        world.lab.storpool("VolumeCreate", body)
+
+
+def measure(world: World, cases: Sequence[Case], rounds: int, say: Callable[[str], None]) -> list[Row]:
+    """The bare interpreter, then each case: times of interleaved rounds, counts of one run."""
+    before = picture.take(world.lab)
+    counts = {}
+    for case in cases:
+        counts[case.name] = count(world, case)
+        picture.restore(world.lab, before)
+    bare_ms: list[float] = []
+    taken_ms: dict[str, list[float]] = {case.name: [] for case in cases}
+    for number in range(rounds):
+        say(f"round {number + 1} of {rounds}")
+        bare_ms.append(world.bare().ms)
+        for case in cases:
+            taken_ms[case.name].append(world.script(case.command).ms)
+            picture.restore(world.lab, before)
+    bare = statistics.median(bare_ms)
+    return [rows.action(name, taken, bare, counts[name]) for name, taken in taken_ms.items()]
+
+
+def count(world: World, case: Case) -> Counts:
+    """What one run does outside itself, as the lab's conductor sees it."""
+    result = world.lab.run(case.command)
+    if result.exit_code:
+        raise Failed(f"{case.command}: exit code {result.exit_code}: {result.stderr.strip()}")
+    return Counts.of(result.calls)
+
+
+def growth(world: World, cases: Sequence[Case], measured: Sequence[Row]) -> list[Row]:
+    """The API calls of each case, as they were measured and as they are with LARGE more volumes."""
+    populate(world.lab.simulator.cluster, LARGE, 0)
+    return [_growth(row, count(world, case)) for row, case in zip(measured, cases)]
+
+
+def _growth(row: Row, grown: Counts) -> Row:
+    few, many = row.fields["api"], grown.api
+    fields = {"name": f"growth/{row.name}", f"api_at_{SMALL}_volumes": few, f"api_at_{LARGE}_volumes": many}
+    return Row(fields, ("changed",) if few != many else ())

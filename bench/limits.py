@@ -1,0 +1,83 @@
+"""How much each hot action may cost, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from storpool_addon.lab.conductor import Call
+
+# 170 ms where the interpreter alone takes 10 ms.
+RATIO = 17.0
+# An import moves bytes as fast as `qemu-img convert` alone, or nearly.
+IMPORT_RATIO = 0.9
+LOAD_S = 10.0
+SINGLE_CALL_MS = 2.0
+
+# API and RPC calls whose answer grows with the cluster or with the cloud.
+LISTS = frozenset(
+    {
+        "AttachmentsList", "SnapshotsList", "SnapshotsRemoteList", "SnapshotsSpace", "VolumesList",
+        "VolumesAndSnapshotsList", "VolumesGetStatus", "VolumesGetStatusQuick", "VolumesSpace",
+        "one.datastorepool.info", "one.hostpool.info", "one.imagepool.info", "one.vmpool.info",
+        "one.vmpool.infoextended",
+    }
+)  # fmt: skip
+
+
+class Counts(NamedTuple):
+    """What an action does outside itself. children: programs besides ssh."""
+
+    api: int
+    rpc: int
+    ssh: int
+    children: int = 0
+    cluster_lists: int = 0
+
+    @classmethod
+    def of(cls, calls: Sequence[Call]) -> Counts:
+        """The counts of the calls that the lab's conductor saw."""
+        kinds = [call.kind for call in calls]
+        lists = sum(call.what.split(" ")[0] in LISTS for call in calls)
+        return cls(kinds.count("api"), kinds.count("rpc"), kinds.count("ssh"), kinds.count("child"), lists)
+
+    def over(self, limit: Counts) -> list[str]:
+        """The names of the counts that are over the limit."""
+        return [name for name, count, most in zip(self._fields, self, limit) if count > most]
+
+
+# One RPC for the VM and one for each datastore (the disk's, the system's); `ln` and `mvds` also ask for the
+# image, whose QoS class counts. One StorPool call makes or finds the volume, one attaches or detaches.
+CALLS = {
+    "tm/clone": Counts(api=2, rpc=3, ssh=1),
+    "tm/ln": Counts(api=3, rpc=4, ssh=1),
+    "tm/mkimage": Counts(api=2, rpc=2, ssh=1),
+    "tm/mkswap": Counts(api=2, rpc=2, ssh=1),
+    # The ISO builder is the child.
+    "tm/context": Counts(api=2, rpc=2, ssh=1, children=1),
+    # Find, detach, keep a snapshot for DELAY_DELETE, delete.
+    "tm/delete volatile": Counts(api=4, rpc=2, ssh=1),
+    "tm/delete clone": Counts(api=4, rpc=2, ssh=1),
+    "tm/delete persistent": Counts(api=3, rpc=2, ssh=1),
+    "tm/delete directory": Counts(api=0, rpc=2, ssh=1),
+    # Find, grow, wait until the client has the new size.
+    "tm/resize": Counts(api=3, rpc=2, ssh=0),
+    "tm/mvds": Counts(api=3, rpc=3, ssh=1),
+    "tm/mv disk": Counts(api=2, rpc=2, ssh=1),
+    # Copied from host to host, then removed.
+    "tm/mv directory": Counts(api=0, rpc=2, ssh=2),
+    # Each of the 8 volumes is looked at, all move in one call; the VM comes on standard input.
+    "tm/premigrate": Counts(api=9, rpc=2, ssh=2),
+    "tm/postmigrate": Counts(api=9, rpc=2, ssh=1),
+    "tm/failmigrate": Counts(api=9, rpc=2, ssh=1),
+    "tm/monitor": Counts(api=1, rpc=0, ssh=0),
+    # oned gives image and datastore on standard input.
+    "ds/mkfs": Counts(api=1, rpc=0, ssh=0),
+    # oned keeps secrets from this one document, so the datastore is asked for once more.
+    "ds/clone": Counts(api=2, rpc=1, ssh=0),
+    "ds/rm": Counts(api=4, rpc=0, ssh=0),
+    "ds/stat": Counts(api=0, rpc=0, ssh=0),
+    # Made under a draft's name, attached to the front-end, detached, named.
+    "ds/cp": Counts(api=4, rpc=0, ssh=0),
+    "ds/monitor": Counts(api=1, rpc=0, ssh=0),
+}
