@@ -38,6 +38,7 @@ def main() -> None:
         problem = ready.readline().strip()
     print(json.dumps({"error": problem} if problem != "ready" else {"pid": pid}), flush=True)
     sys.stdin.read()
+    ns.end(pid)
 
 
 def _be_first(spec: dict[str, Any], ready: int) -> NoReturn:

@@ -7,6 +7,7 @@ mount from a user namespace (util-linux' `unshare -r` does the same), where a ma
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -71,6 +72,13 @@ def fresh_network() -> int:
         request = struct.pack("16sH14x", b"lo", IFF_UP)
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, request)
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def end(pid: int) -> None:
+    """Kill a child, and be sure that it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 class View:
@@ -206,6 +214,8 @@ def main() -> None:
             return
     print(json.dumps({name: pid for name, (pid, _) in holders.items()}), flush=True)
     sys.stdin.read()
+    for pid, _ in holders.values():
+        end(pid)
 
 
 if __name__ == "__main__":
