@@ -225,18 +225,21 @@ class Cluster:
     @property
     def volumes(self) -> dict[str, Volume]:
         """Volumes by name or ~globalId: a new dict, for looking around."""
-        return {each.title: each for each in self.table(Volume).values() if not each.snapshot}
+        with self.lock:
+            return {each.title: each for each in self.table(Volume).values() if not each.snapshot}
 
     @property
     def snapshots(self) -> dict[str, Volume]:
         """Snapshots by name or ~globalId, without those that are being deleted."""
-        snapshots = (each for each in self.table(Volume).values() if each.snapshot and not each.gone_at)
-        return {each.title: each for each in snapshots}
+        with self.lock:
+            snapshots = (each for each in self.table(Volume).values() if each.snapshot and not each.gone_at)
+            return {each.title: each for each in snapshots}
 
     @property
     def attachments(self) -> list[Attachment]:
         """Every attachment."""
-        return list(self.table(Attachment).values())
+        with self.lock:
+            return list(self.table(Attachment).values())
 
     def find(self, reference: str) -> Volume | None:
         """The volume or snapshot of that name or ~globalId."""

@@ -86,6 +86,7 @@ class Simulator:
         gate: Gate | None = None,
         detect_open: bool | None = None,
     ) -> None:
+        backend = _backend(devices, detect_open)
         self.state_dir = os.path.abspath(state_dir)
         self.token = token
         self.listen = listen
@@ -104,7 +105,7 @@ class Simulator:
         self.cluster.data.keep_only(each for each, count in self.cluster.sharers.items() if count > 0)
         self._furnish(clients or {}, templates)
         pattern = _pattern(str(dev_dir or os.path.join(self.state_dir, "dev")), len(self.cluster.clients()))
-        self.devices = Devices(self.cluster, _backend(devices, detect_open), pattern)
+        self.devices = Devices(self.cluster, backend, pattern)
 
     def _furnish(self, clients: Mapping[int, str], templates: Iterable[str]) -> None:
         """What is asked for and not there yet."""
@@ -292,5 +293,7 @@ def _backend(devices: str, detect_open: bool | None) -> Backend:
     if devices == "loop":
         from storpool_addon.simulator.loops import Loops
 
+        if not os.access("/dev/loop-control", os.R_OK | os.W_OK):
+            raise ValueError("loop devices need root and /dev/loop-control; use file")
         return Loops(detect_open=detect_open is not False)
     raise ValueError(f"devices: {devices} is neither file nor loop")

@@ -239,6 +239,16 @@ def test_wrong_options(tmp_path: Path, options: tuple[str, ...], word: str) -> N
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(("devices", "word"), [("loop", "need root"), ("tape", "neither file nor loop")])
+def test_devices_that_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: str, word: str
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ValueError, match=word):
+        Simulator(tmp_path / "s", devices=devices)
+    assert not (tmp_path / "s").exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="loop devices need root")
 def test_loop_device_in_use_survives_a_kill(tmp_path: Path) -> None:
     options = ("--state", str(tmp_path), "--devices", "loop", *CLIENTS)

@@ -84,13 +84,17 @@ def attach(world: World) -> None:
 
 
 def revert_attached(world: World) -> str:
-    world.post("VolumeSnapshot/v", {"name": "s"})
+    world.post("VolumeSnapshot/v", {"name": "empty"})
     attach(world)
     path = Path(world.sim.state_dir, "dev/node1/storpool/v")
-    with open(path, "r+b") as device:
-        device.write(b"changed")
-    error = world.error(world.post, "VolumeRevert/v", {"toSnapshot": "s"})
-    assert path.read_bytes()[:7] == (b"changed" if error else bytes(7))
+    with open(path, "r+b", buffering=0) as device:
+        device.write(b"first")
+        world.post("VolumeSnapshot/v", {"name": "s"})
+        device.write(b" and more")
+        error = world.error(world.post, "VolumeRevert/v", {"toSnapshot": "s"})
+        assert path.read_bytes().rstrip(b"\0") == (b"first and more" if error else b"first")
+        world.error(world.post, "VolumeRevert/v", {"toSnapshot": "empty"})
+        assert path.read_bytes().rstrip(b"\0") == (b"first and more" if error else b"")
     return error
 
 
