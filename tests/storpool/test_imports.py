@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+CHECKOUT = str(Path(__file__).resolve().parents[2])
 
 # Each takes longer to import than all of this library.
 HEAVY = {
@@ -30,7 +33,7 @@ HEAVY = {
 
 
 def modules_after(code: str) -> set[str]:
-    script = f"import sys; {code}; print(*sys.modules)"
+    script = f"import sys; sys.path.append({CHECKOUT!r}); {code}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())

@@ -1,4 +1,4 @@
-"""The library against the simulated cluster: what is done is then read back, as releases and settings vary."""
+"""The library against the simulated cluster: what is done is then read back, whatever the release."""
 
 from __future__ import annotations
 
