@@ -117,7 +117,10 @@ def uncompressed_size(name: str, length: int, read_at: ReadAt) -> int | None:
     compressed one is given. bzip2 keeps none.
     """
     if name == "gzip" and length >= 18:
-        size: int = struct.unpack("<I", read_at(length - 4, 4))[0]
+        end = read_at(length - 4, 4)
+        if len(end) != 4:
+            return None
+        size: int = struct.unpack("<I", end)[0]
         return size if size >= length else size + -(-(length - size) // (1 << 32)) * (1 << 32)
     if name == "xz" and length >= 2 * _XZ_FOOTER:
         return _xz_size(length, read_at)

@@ -1,4 +1,4 @@
-"""One stream of bytes from wherever an image is: digested, kept to a speed limit, and its progress told."""
+"""One stream of bytes from wherever an image is: digested, unpacked, kept to a speed limit."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ class Digests(NamedTuple):
         """UsageError when one cannot be a digest, before anything is read."""
         for kind, value in self._asdict().items():
             if value and (len(value) != _DIGEST_LENGTHS[kind] or value.strip("0123456789abcdefABCDEF")):
-                raise UsageError(
-                    f"{kind.upper()} {value!r} of the image is not a {kind} digest; correct or remove it"
-                )
+                raise UsageError(f"{kind.upper()} {value!r} of the image is no {kind} digest; correct it")
 
     def checked(self, blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
         """The same blocks; StateError at their end when the content is not what it has to be.

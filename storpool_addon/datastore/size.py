@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 BUDGET_S = 75.0
 # A block of bzip2 is up to 900 kB, and nothing comes out of less than one.
 _COMPRESSED_HEAD = 1 << 20
+# VHDX has its size some MiB from its beginning.
+_UNPACKED_HEAD = 8 << 20
 
 
 class Facts(NamedTuple):
@@ -61,7 +63,7 @@ def disk_size(facts: Facts, *, unpack: bool) -> int:
 def _compressed_size(facts: Facts, kind: str) -> int:
     begin = facts.read_at(0, _COMPRESSED_HEAD) or facts.head
     head = _first(compression.decompressed([begin], kind))
-    size = formats.virtual_size(head)
+    size = formats.virtual_size(head, lambda offset, size: head[offset : offset + size])
     if size is None and facts.length is not None:
         size = compression.uncompressed_size(kind, facts.length, facts.read_at)
     return _count(compression.decompressed(facts.stream(), kind), facts.name) if size is None else size
@@ -73,7 +75,7 @@ def _first(pieces: Iterable[bytes]) -> bytes:
     try:
         for piece in pieces:
             head += piece
-            if len(head) >= HEAD_SIZE:
+            if len(head) >= _UNPACKED_HEAD:
                 break
     except StateError:
         pass  # it ends too early, as is to be expected

@@ -94,3 +94,8 @@ def test_size_of_xz_with_several_blocks() -> None:
 @pytest.mark.parametrize("packed", [b"\0" * 100, b"\xff" * 90 + b"\xff\xff\xff\xff\0\0\0\0\0\0YZ", b"YZ"])
 def test_garbage_has_no_size(packed: bytes) -> None:
     assert size_of("xz", packed) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_server_that_cannot_give_the_end_tells_no_size(kind: str) -> None:
+    assert compression.uncompressed_size(kind, 5000, lambda at, size: b"") is None
