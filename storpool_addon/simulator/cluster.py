@@ -187,7 +187,8 @@ class Cluster:
         changes, self._pending = self._pending, []
         self.generation += 1
         if self.journal:
-            self.journal.write(self.generation, [_entry(each) for each in changes])
+            last = {_identity(each): each for each in changes}
+            self.journal.write(self.generation, [_entry(each) for each in last.values()])
         for watcher in self.watchers:
             watcher(changes)
         self._collect(each.old for each in changes)
@@ -308,6 +309,12 @@ def _no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _identity(change: Change) -> tuple[type[Any], Key]:
+    record = change.new or change.old
+    assert record is not None
+    return type(record), record.key
 
 
 def _entry(change: Change) -> list[Any]:
