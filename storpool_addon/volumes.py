@@ -12,9 +12,9 @@ from storpool_addon.config import Config
 from storpool_addon.errors import StateError, StorPoolRefused
 from storpool_addon.storpool import Api, Reassign, Snapshot, Volume
 
-# A device that udev or blkid looks at is open for a moment: ten polite tries, as StorPool's own
-# OpenStack driver makes (os-brick, connectors/storpool.py), before anything harder.
-POLITE_TRIES = 10
+# A device that udev or blkid looks at is open for a moment: two seconds of polite tries, as StorPool's
+# own OpenStack driver makes (os-brick, connectors/storpool.py), before anything harder.
+POLITE_S = 2.0
 POLITE_PAUSE_S = 0.2
 
 
@@ -203,7 +203,8 @@ class Volumes:
             )
 
     def _reassign(self, items: Sequence[Reassign], force: bool) -> None:
-        for _ in range(POLITE_TRIES):
+        give_up = time.monotonic() + POLITE_S
+        while True:
             try:
                 self.api.volumes_reassign_wait(items, attach_timeout_s=self.config.attach_timeout_s)
                 return
@@ -211,6 +212,9 @@ class Volumes:
                 if not is_open(error):
                     raise
                 refused = error
+            # By the clock: a client that does not answer takes StorPool a whole attach timeout to say so.
+            if time.monotonic() + POLITE_PAUSE_S > give_up:
+                break
             time.sleep(POLITE_PAUSE_S)
         if not force:
             raise StateError(f"{refused.descr or refused}; is its VM running there? stop it, then try again")
