@@ -21,6 +21,7 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
 # A garbled answer may be the API's move to another node; one that stays garbled is not.
 NONSENSE_TRIES = 3
+# A list of everything in a large cluster; nothing else comes near.
 MAX_BYTES = 512 << 20
 
 
@@ -53,6 +54,7 @@ class Attempts:
     def run(self) -> Any:
         """The call's data, or what its `confirm` found instead; raises as `Transport.call`."""
         for pause_s in pauses(len(self._transport.urls)):
+            url = self._transport.url
             try:
                 return self._transport.once(self._call, self._until)
             except StorPoolRefused as error:
@@ -63,7 +65,7 @@ class Attempts:
                 failure = error
                 self._note(error)
                 self._transport.next_endpoint()
-            self._wait(pause_s, failure)
+            self._wait(pause_s, failure, url)
             done = self._confirmed()
             if done is not None:
                 return done
@@ -100,12 +102,12 @@ class Attempts:
         except StorPoolError as error:
             raise self._unknown() from error
 
-    def _wait(self, pause_s: float, failure: StorPoolError) -> None:
+    def _wait(self, pause_s: float, failure: StorPoolError, url: str) -> None:
         transport = self._transport
         if transport.clock() + pause_s >= self._until:
             raise self._gave_up(failure)
+        transport.log(f"{self._call.what}: {failure} ({url}); trying again")
         if pause_s:
-            transport.log(f"{self._call.what}: {failure}; trying again")
             transport.sleep(pause_s)
 
     def _gave_up(self, failure: StorPoolError) -> StorPoolError:

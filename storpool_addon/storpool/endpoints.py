@@ -15,9 +15,9 @@ DEFAULT_PORT = 81
 MAX_PORT = 65535
 
 _SCHEME = re.compile(r"(?:(https?)://)?([^/]*)/?", re.IGNORECASE)
-_BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?)\](?::([0-9]+))?")
-_NAMED = re.compile(r"([A-Za-z0-9._-]+)(?::([0-9]+))?")
-_BARE_V6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9._-]+)?")
+_BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::([0-9]+))?")
+_NAMED = re.compile(r"([A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?)(?::([0-9]+))?")
+_BARE_V6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _TOKEN = re.compile(r"[!-~]+")
 
 
@@ -84,11 +84,20 @@ def _port(text: str) -> int:
 
 def _netloc(host: str, default_port: int) -> str:
     if _BARE_V6.fullmatch(host):
-        return f"[{host}]:{default_port}"
+        return f"{_v6(host)}:{default_port}"
     bracketed, named = _BRACKETED.fullmatch(host), _NAMED.fullmatch(host)
     match = bracketed or named
     if not match:
         raise ConfigError(f"SP_API_HTTP_HOST has {host!r}, which is neither a host name nor an address")
-    port = _port(match.group(2)) if match.group(2) else default_port
-    name = f"[{match.group(1)}]" if bracketed else match.group(1)
-    return f"{name}:{port}"
+    name = _v6(match.group(1)) if bracketed else match.group(1)
+    return f"{name}:{_port(match.group(2)) if match.group(2) else default_port}"
+
+
+def _v6(address: str) -> str:
+    import socket
+
+    try:
+        socket.inet_pton(socket.AF_INET6, address)
+    except OSError:
+        raise ConfigError(f"SP_API_HTTP_HOST has {address!r}, which is no IPv6 address") from None
+    return f"[{address}]"

@@ -64,7 +64,7 @@ class Transport:
         try:
             answer = self._wire.exchange(
                 call.method,
-                self.urls[self._current] + call.path,
+                self.url + call.path,
                 call.body,
                 connect_s=min(left_s, self._connect_timeout_s),
                 answer_s=answer_s,
@@ -74,6 +74,11 @@ class Transport:
         except StorPoolError as error:
             _hide(self._endpoint.token, error)
             raise
+
+    @property
+    def url(self) -> str:
+        """The endpoint whose turn it is."""
+        return self.urls[self._current]
 
     def next_endpoint(self) -> None:
         """Let the next endpoint have its turn."""

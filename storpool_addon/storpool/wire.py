@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import socket
 import ssl
 import time
@@ -20,6 +21,7 @@ from storpool_addon.storpool.answer import Answer, one_line
 from storpool_addon.storpool.endpoints import Endpoint
 
 _CHUNK = 1 << 20
+_LENGTH = re.compile("[0-9]{1,18}")
 
 
 class _Raw(io.RawIOBase):
@@ -139,7 +141,7 @@ def _body(response: requests.Response, max_bytes: int) -> bytes:
             raise StorPoolNonsense(f"StorPool's answer is larger than {max_bytes} bytes")
     expected = response.headers.get("Content-Length", "")
     # urllib3 checks this by itself only since its version 2.
-    if expected.isdigit() and size < int(expected):
+    if _LENGTH.fullmatch(expected) and size < int(expected):
         raise StorPoolLost(f"the answer ended after {size} of {expected} bytes")
     return b"".join(parts)
 

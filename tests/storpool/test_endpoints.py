@@ -60,6 +60,12 @@ BAD = [
     ({"SP_AUTH_TOKEN": "secret", "SP_API_HTTP_HOST": "http://a,https://b"}, "all http:// or all https://"),
     ({"SP_AUTH_TOKEN": "secret", "SP_API_HTTP_HOST": "me@a"}, "neither a host name nor an address"),
     ({"SP_AUTH_TOKEN": "secret", "SP_API_HTTP_HOST": "[::1"}, "neither a host name nor an address"),
+    ({"SP_AUTH_TOKEN": "secret", "SP_API_HTTP_HOST": "a..b"}, "neither a host name nor an address"),
+    ({"SP_AUTH_TOKEN": "secret", "SP_API_HTTP_HOST": "a" * 64}, "neither a host name nor an address"),
+    ({"SP_AUTH_TOKEN": "secret", "SP_API_HTTP_HOST": "fe80::1%eth0"}, "neither a host name nor an address"),
+    ({"SP_AUTH_TOKEN": "secret", "SP_API_HTTP_HOST": ":::"}, "no IPv6 address"),
+    ({"SP_AUTH_TOKEN": "secret", "SP_API_HTTP_HOST": "[1.2.3.4]"}, "no IPv6 address"),
+    ({"SP_AUTH_TOKEN": "secret", "SP_API_HTTP_HOST": "1:2:3:4:5:6:7:8:9"}, "no IPv6 address"),
     ({"SP_AUTH_TOKEN": "secret", "SP_API_HTTP_HOST": "a?b"}, "neither a host name nor an address"),
     ({"SP_AUTH_TOKEN": "secret", "SP_API_HTTP_HOST": "høst"}, "neither a host name nor an address"),
 ]
