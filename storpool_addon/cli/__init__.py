@@ -12,14 +12,15 @@ from storpool_addon.cli import deleted
 from storpool_addon.driver import Driver
 from storpool_addon.errors import AddonError
 from storpool_addon.log import Log
-from storpool_addon.simulator import command as simulator
+from storpool_addon.simulator.command import add_arguments as simulator_arguments
+from storpool_addon.simulator.command import run as simulate
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and give its exit code: 0, 1 expected failure, 2 usage."""
     arguments = _parser().parse_args(argv)
     if arguments.command == "simulate":
-        return simulator.run(arguments)
+        return simulate(arguments)
     log = Log.for_script("storpool-addon", os.environ)
     try:
         with Driver(os.environ, log) as driver:
@@ -34,6 +35,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="storpool-addon", description="StorPool driver of OpenNebula")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    simulator.add_arguments(commands.add_parser("simulate", help="serve a simulated StorPool cluster"))
+    simulator_arguments(commands.add_parser("simulate", help="serve a simulated StorPool cluster"))
     deleted.add_arguments(commands)
     return parser

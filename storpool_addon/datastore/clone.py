@@ -12,8 +12,9 @@ from storpool_addon.config import Config
 from storpool_addon.datastore import bridge, fetch, sparse
 from storpool_addon.datastore.drafts import Draft, is_finished
 from storpool_addon.datastore.subject import FORMAT, image_of, source_of
-from storpool_addon.datastore.writing import TIMEOUT_S, WAIT_FOR, Progress, Target, open_target
+from storpool_addon.datastore.writing import TIMEOUT_S, Progress, Target, open_target
 from storpool_addon.errors import AddonError, StateError, StorPoolRefused
+from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.vmdir import device
 from storpool_addon.opennebula.action import DatastoreAction
 from storpool_addon.opennebula.protocol import number, protocol
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 
 # StorPool deletes the snapshot that a copy reads when we are not there to do it.
 SNAPSHOT_LIFE_S = 48 * 3600
-_READ = WAIT_FOR + 'wait_for "$1"; exec dd if="$1" bs=1M status=none iflag=count_bytes count="$2"\n'
+_READ = PRELUDE + 'wait_for "$1"; exec dd if="$1" bs=1M status=none iflag=count_bytes count="$2"\n'
 # Read from the disk, not from what was just written into the page cache.
 _DIGEST = (
-    WAIT_FOR
+    PRELUDE
     + r"""
 wait_for "$1"
 [ ! -b "$1" ] || blockdev --flushbufs "$1"

@@ -8,9 +8,9 @@ from storpool_addon import names
 from storpool_addon.datastore import cgroups, importing, size
 from storpool_addon.datastore.drafts import UNFINISHED, is_finished
 from storpool_addon.datastore.subject import FORMAT, image_of, source_of
-from storpool_addon.datastore.writing import WAIT_FOR
 from storpool_addon.errors import StateError, UsageError
 from storpool_addon.hosts.filesystems import SWAP, make_command
+from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.opennebula.action import DatastoreAction
 from storpool_addon.opennebula.protocol import number, protocol
 from storpool_addon.undo import Undo
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from storpool_addon.volumes import Volumes
 
 MKFS_TIMEOUT_S = 600.0
-_MKFS = f'{WAIT_FOR}device=$1; shift; wait_for "$device"; "$@" "$device" >/dev/null; sync "$device"\n'
+_MKFS = f'{PRELUDE}device=$1; shift; wait_for "$device"; "$@" "$device" >/dev/null; sync "$device"\n'
 _DOCUMENT = ("action", DatastoreAction.parse)
 
 

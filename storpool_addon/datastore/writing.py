@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Callable, NamedTuple, Union
 
 from storpool_addon.datastore import sparse
 from storpool_addon.errors import HostError, HostUnreachable
+from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.process import Finished, Processes
 
 if TYPE_CHECKING:
@@ -24,19 +25,10 @@ DEVICE_WAIT_S = 10.0
 FRAME = 16 << 20
 REPORT_EVERY_S = 5.0
 
-# StorPool answers when the device is there; udev's link to it may come a moment later.
-WAIT_FOR = r"""
-set -euo pipefail
-wait_for() {
-    for _ in {1..100}; do [ -e "$1" ] && return; sleep 0.1; done
-    echo "$1 did not appear within 10 s; is the volume attached to this host?" >&2
-    exit 1
-}
-"""
 # Standard input is frames, `OFFSET LENGTH` on a line and then LENGTH bytes, and `end LENGTH` after the last:
 # a stream that ends without it is broken. dd does not read beyond its count, nor does read beyond the line.
 _RECEIVE = (
-    WAIT_FOR
+    PRELUDE
     + r"""
 wait_for "$1"
 while read -r offset length; do

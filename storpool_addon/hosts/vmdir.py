@@ -8,6 +8,7 @@ from shlex import quote
 from typing import IO
 
 from storpool_addon.errors import UsageError
+from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.shell import Shell
 
 DEVICES = "/dev/storpool"
@@ -17,20 +18,16 @@ MAKE_TIMEOUT_S = 300.0
 # <datastore location>/<system datastore id>/<VM id>: nothing else is ever removed or moved.
 _DIRECTORY = re.compile(r"(/[^/]+)*/[0-9]+/[0-9]+", re.ASCII)
 
-_FUNCTIONS = r"""
-set -euo pipefail
-fail() { echo "$1" >&2; exit 1; }
-# StorPool answers when the device is there; udev's link to it may come a moment later.
-wait_for() {
-    for _ in {1..100}; do [ -e "$1" ] && return; sleep 0.1; done
-    fail "device $1 did not appear within 10 s; is the volume attached to this host?"
-}
+_FUNCTIONS = (
+    PRELUDE
+    + r"""
 link() {
     [ ! -e "$1" ] || [ -L "$1" ] || fail "$1 is a file, not a link to a StorPool device; move it away"
     mkdir -p "${1%/*}"
     ln -sfn "$2" "$1"
 }
 """
+)
 _LINK = _FUNCTIONS + 'while [ $# -gt 0 ]; do wait_for "$2"; link "$1" "$2"; shift 2; done\n'
 _MAKE = (
     _FUNCTIONS
