@@ -194,8 +194,9 @@ def described(argv: list[str]) -> Call:
 
 def _unwrapped(words: list[str]) -> list[str]:
     """The rest of `wrapper [options] [values] program …`: from the first word that is a program's name on."""
-    rest = words[1:]
-    if "--" in rest[:4]:
+    wrapper, *rest = words
+    if os.path.basename(wrapper) == "setpriv" and "--" in rest:
+        # Its options have values that look like any word.
         return rest[rest.index("--") + 1 :]
     for index, word in enumerate(rest):
         if not word.startswith("-") and "=" not in word and not word.isdigit():

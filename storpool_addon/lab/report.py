@@ -25,8 +25,8 @@ class Line(NamedTuple):
 class Report:
     """Collects steps; their checks report here whether the world is as it should be."""
 
-    def __init__(self, out: TextIO = sys.stdout) -> None:
-        self._out = out
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
         self.lines: list[Line] = []
         self._problems: list[str] = []
         self._checks = 0

@@ -47,34 +47,34 @@ class Methods:
             "one.imagepool.info": self._image_pool,
             "one.vmpool.info": self._vm_pool,
             "one.vmpool.infoextended": self._vm_pool,
-            "one.vm.update": self._updater("VirtualMachine", oned.vms, "user_attributes"),
-            "one.image.update": self._updater("Image", oned.images, "attributes"),
-            "one.datastore.update": self._updater("Datastore", oned.datastores, "attributes"),
-            "one.host.update": self._updater("Host", oned.hosts, "attributes"),
+            "one.vm.update": self._updater("virtual machine", oned.vms, "user_attributes"),
+            "one.image.update": self._updater("image", oned.images, "attributes"),
+            "one.datastore.update": self._updater("datastore", oned.datastores, "attributes"),
+            "one.host.update": self._updater("host", oned.hosts, "attributes"),
         }
 
     def call(self, name: str, params: tuple[Any, ...]) -> list[Any]:
         """[success, result or text, code], as every call of oned answers."""
         try:
             if not params or params[0] != self._oned.session:
-                raise Refusal(AUTHENTICATION, f"[{name}] User couldn't be authenticated, aborting call.")
+                raise Refusal(AUTHENTICATION, "User couldn't be authenticated, aborting call.")
             if name not in self.table:
                 raise Refusal(INTERNAL, f"method {name} is not known to the lab's oned")
             return [True, self.table[name](*params[1:]), 0]
         except Refusal as refusal:
-            return [False, str(refusal), refusal.code]
+            return [False, f"[{name}] {refusal}", refusal.code]
 
     def _vm(self, vm_id: int, decrypt: bool = False) -> str:
-        return str(_found("VirtualMachine", self._oned.vms, vm_id).document(self._oned.version))
+        return str(_found("virtual machine", self._oned.vms, vm_id).document(self._oned.version))
 
     def _image(self, image_id: int, decrypt: bool = False) -> str:
-        return str(_found("Image", self._oned.images, image_id).document(self._oned.version))
+        return str(_found("image", self._oned.images, image_id).document(self._oned.version))
 
     def _datastore(self, datastore_id: int, decrypt: bool = False) -> str:
-        return str(_found("Datastore", self._oned.datastores, datastore_id).document(decrypt=decrypt))
+        return str(_found("datastore", self._oned.datastores, datastore_id).document(decrypt=decrypt))
 
     def _host(self, host_id: int, decrypt: bool = False) -> str:
-        return str(_found("Host", self._oned.hosts, host_id).document())
+        return str(_found("host", self._oned.hosts, host_id).document())
 
     def _host_pool(self) -> str:
         return element("HOST_POOL", *(host.document() for host in self._oned.hosts.values()))
@@ -119,7 +119,7 @@ def assignments(text: str) -> dict[str, str]:
 
 def _found(kind: str, pool: Mapping[int, Any], object_id: int) -> Any:
     if object_id not in pool:
-        raise Refusal(NO_EXISTS, f"[one.{kind.lower()}.info] Error getting {kind} [{object_id}].")
+        raise Refusal(NO_EXISTS, f"Error getting {kind} [{object_id}].")
     return pool[object_id]
 
 

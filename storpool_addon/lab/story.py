@@ -15,7 +15,7 @@ from storpool_addon.lab.objects import Datastore, Image
 from storpool_addon.lab.programs import SYSTEM_PATH
 from storpool_addon.lab.report import Report
 
-IMAGE_MIB, GROWN_MIB = 64, 128
+IMAGE_MIB, GROWN_MIB = 32, 64
 HELLO = b"hello from the demo's image\n"
 MARK = b"written by the first VM alone\n"
 SOURCE = "/var/tmp/demo.qcow2"

@@ -49,7 +49,9 @@ def test_a_device_is_on_its_host_alone(hosts: FastHosts, tmp_path: Path) -> None
 
 
 def test_the_machine_shows_through(hosts: FastHosts) -> None:
-    done = hosts.nodes["node1"].run("hostname; echo x > /dev/null && head -c4 /dev/zero | wc -c; ls /etc/passwd")
+    done = hosts.nodes["node1"].run(
+        "hostname; echo x > /dev/null; head -c4 /dev/zero | wc -c; ls /etc/passwd"
+    )
     assert done.stdout == "node1\n4\n/etc/passwd\n"
     assert not os.path.exists("/dev/storpool/vol")
 

@@ -55,7 +55,9 @@ def test_the_message_is_what_a_person_reads(version: str, stderr: str, message: 
 
 
 def test_a_log_line_that_starts_with_a_number_is_laid_at_that_objects_door() -> None:
-    assert ended(stderr="ERROR: 42 bytes are missing\nplain\n").log() == [("ERROR", "42", "bytes are missing")]
+    assert ended(stderr="ERROR: 42 bytes are missing\nplain\n").log() == [
+        ("ERROR", "42", "bytes are missing")
+    ]
 
 
 def test_a_datastore_script_gets_an_id_and_base64() -> None:

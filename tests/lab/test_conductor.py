@@ -132,6 +132,7 @@ def test_a_process_counts_once_and_only_as_a_child_of_the_action() -> None:
         ("ssh -A -- node2 cat", Call("ssh", "node2")),
         ("timeout -k 5 60 bash -c true", Call("child", "bash")),
         ("setpriv --pdeathsig TERM -- env A=b xorriso -as mkisofs", Call("child", "xorriso")),
+        ("setpriv -- env A=b timeout 5 ssh -- node2 true", Call("ssh", "node2")),
         ("timeout 5", Call("child", "timeout")),
     ],
 )
