@@ -23,6 +23,8 @@ STALL_S = 120.0
 DEVICE_WAIT_S = 10.0
 # A frame is one dd on the host: long enough that starting it does not count.
 FRAME = 16 << 20
+# A disk that gets its work early is done sooner; a smaller step would keep it waiting for us.
+WRITEBACK = 32 << 20
 REPORT_EVERY_S = 5.0
 
 # Standard input is frames, `OFFSET LENGTH` on a line and then LENGTH bytes, and `end LENGTH` after the last:
@@ -84,13 +86,16 @@ class Local:
             time.sleep(0.1)
         with self._failures():
             self._fd = os.open(target.path, os.O_WRONLY | os.O_CLOEXEC)
+        self._begun = 0
 
     def write(self, offset: int, data: bytes) -> None:
-        """Write one piece."""
+        """Write one piece; they come in the order of their offsets."""
         with self._failures():
             done = 0
             while done < len(data):
                 done += os.pwrite(self._fd, memoryview(data)[done:], offset + done)
+            if offset + done - self._begun >= WRITEBACK:
+                self._write_back(offset + done)
 
     def finish(self, length: int) -> None:
         """Everything is on the disk when this returns."""
@@ -98,6 +103,16 @@ class Local:
             if not self._target.device:
                 os.ftruncate(self._fd, length)
             os.fsync(self._fd)
+
+    def _write_back(self, end: int) -> None:
+        """Have the kernel begin to write the last step, and give back the memory of those before it.
+
+        All that is not on the disk yet would wait for the fsync, and the memory of a large image would be
+        taken from everybody else on the front-end.
+        """
+        begin = max(self._begun - 2 * WRITEBACK, 0)
+        os.posix_fadvise(self._fd, begin, end - begin, os.POSIX_FADV_DONTNEED)
+        self._begun = end
 
     def close(self) -> None:
         """Let go of it; what was not finished is of no use."""
