@@ -75,9 +75,10 @@ CALLS = {
     "ds/mkfs": Counts(api=1, rpc=0, ssh=0),
     # oned keeps secrets from this one document, so the datastore is asked for once more.
     "ds/clone": Counts(api=2, rpc=1, ssh=0),
-    "ds/rm": Counts(api=4, rpc=0, ssh=0),
+    # Is it still being written? Then as `delete`, and a copy that an interrupted `clone` left is looked for.
+    "ds/rm": Counts(api=6, rpc=0, ssh=0),
     "ds/stat": Counts(api=0, rpc=0, ssh=0),
-    # Made under a draft's name, attached to the front-end, detached, named.
-    "ds/cp": Counts(api=4, rpc=0, ssh=0),
+    # Looked for, made as unfinished, its global id, attached to the front-end, detached, marked as finished.
+    "ds/cp": Counts(api=6, rpc=0, ssh=0),
     "ds/monitor": Counts(api=1, rpc=0, ssh=0),
 }
