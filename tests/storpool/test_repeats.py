@@ -307,6 +307,24 @@ def test_anothers_object_is_not_taken_for_ours(cluster: Cluster, call: Callable[
     assert len(cluster.api.snapshots_list()) == 1
 
 
+MISSING: dict[str, Callable[[Api], Any]] = {
+    "tags": lambda api: api.volume_update("x", tags=TAGS),
+    "rename": lambda api: api.volume_update("x", rename="y"),
+    "revert": lambda api: api.volume_revert("x", "s"),
+    "snapshot": lambda api: api.volume_snapshot("x", name="y"),
+    "attach": lambda api: api.volumes_reassign_wait([Reassign(volume="x", rw=[11])]),
+    "freeze": lambda api: api.volume_freeze("x"),
+}
+
+
+@pytest.mark.parametrize("call", MISSING.values(), ids=MISSING.keys())
+def test_only_a_deletion_is_done_when_there_is_nothing(cluster: Cluster, call: Callable[[Api], Any]) -> None:
+    cluster.fail("", REFUSE)
+    with pytest.raises(StorPoolRefused) as caught:
+        call(cluster.api)
+    assert caught.value.name == "objectDoesNotExist"
+
+
 FIRST: dict[str, tuple[Callable[[Api], Any], str]] = {
     "a name that is taken": (lambda api: api.volume_create("v", size=SIZE, tags=TAGS), "objectExists"),
     "a snapshot that is there": (lambda api: api.volume_snapshot("v", name="s"), "objectExists"),

@@ -14,6 +14,7 @@ import pytest
 
 from storpool_addon.errors import StorPoolLost, StorPoolNonsense, StorPoolRefused, StorPoolUnreachable
 from storpool_addon.storpool import Api, Endpoint
+from storpool_addon.storpool.wire import Wire
 from tests.storpool.servers import (
     TOKEN,
     Handler,
@@ -151,8 +152,6 @@ def test_what_will_not_change_is_not_tried_again(answer: bytes, kind: type[Excep
 
 
 def test_an_answer_without_end_is_cut_off() -> None:
-    from storpool_addon.storpool.wire import Wire
-
     endless = say(http(b"", length=-1), *[b"[" * 65536] * 64)
     with RawServer([endless]) as server, pytest.raises(StorPoolNonsense, match="larger than 1000000 bytes"):
         url = f"{server.endpoint.urls()[0]}/ctrl/1.0/VolumesList"
@@ -182,6 +181,36 @@ def test_the_deadline_holds_against_slow_answers(handlers: list[Handler]) -> Non
             Api(server.endpoint, deadline_s=0.6).volume(NAME)
         took_s = time.monotonic() - began
     assert 0.3 < took_s < 1.5
+
+
+def test_the_deadline_holds_against_silence_after_a_beginning() -> None:
+    def begin(connection: socket.socket, stop: threading.Event) -> None:
+        say(GOOD[:20], GOOD[20:40], pause_s=0.8)(connection, stop)
+        hang(connection, stop)
+
+    with RawServer([begin]) as server:
+        url = f"{server.endpoint.urls()[0]}/ctrl/1.0/VolumesList"
+        began = time.monotonic()
+        with pytest.raises(StorPoolLost, match="no answer in time"):
+            Wire(server.endpoint).exchange("GET", url, None, connect_s=1, answer_s=1, max_bytes=1000)
+        assert time.monotonic() - began < 1.5
+
+
+def test_a_connection_is_closed_though_the_server_would_keep_it() -> None:
+    ends: list[bytes] = []
+
+    def keep(connection: socket.socket, stop: threading.Event) -> None:
+        connection.sendall(http(json.dumps({"data": [VOLUME]}).encode(), version="1.1"))
+        connection.settimeout(2)
+        ends.append(connection.recv(1))
+
+    with RawServer([keep]) as server:
+        api = api_at(server.endpoint)
+        assert api.volume(NAME).name == NAME
+        began = time.monotonic()
+        while not ends and time.monotonic() < began + 3:
+            time.sleep(0.01)
+    assert ends == [b""]
 
 
 def test_a_half_open_connection_leaves_time_for_another_try() -> None:
