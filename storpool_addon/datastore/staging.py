@@ -39,7 +39,13 @@ def staged(shell: Shell, directory: str, name: str) -> Iterator[str]:
     made = shell.run(_MAKE, directory.rstrip("/"), f"storpool-{name}", what=what, timeout_s=TIMEOUT_S)
     try:
         yield f"{made}/image"
-    finally:
-        # What cannot be removed now, the next run removes; the first error must not be lost.
+    except BaseException:
+        # The next run removes what cannot be removed now; the first error must not be lost.
         with contextlib.suppress(AddonError):
-            shell.run(_REMOVE, made, what=f"removing {made}", timeout_s=TIMEOUT_S)
+            _remove(shell, made)
+        raise
+    _remove(shell, made)
+
+
+def _remove(shell: Shell, directory: str) -> None:
+    shell.run(_REMOVE, directory, what=f"removing {directory}", timeout_s=TIMEOUT_S)
