@@ -1,0 +1,243 @@
+"""Runs one action with one fault in a new world, runs it again, and says what is wrong."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+from storpool_addon.lab.command import Command, Result
+from storpool_addon.lab.conductor import AFTER, BEFORE, FAIL, KILL, Call, Fault
+from storpool_addon.lab.hosts import FRONTEND
+from storpool_addon.lab.lab import ENVIRONMENT, HOME, Lab
+from storpool_addon.simulator.records import Volume
+from tests.sweep import leftovers, picture, scene
+from tests.sweep.picture import Picture, difference
+from tests.sweep.row import Row
+from tests.sweep.watch import Watch
+
+NODES = ("node1", "node2", "node3")
+# What a call that fails for good may take, and what one on a busy machine may take.
+IMPATIENT_S, PATIENT_S = 1, 60
+_PATIENCE_AFTER_KILL_S = 5.0
+_numbers = itertools.count()
+
+
+class Standard(NamedTuple):
+    """An undisturbed run: what each other run is compared with. acting: numbers of calls that change something."""
+
+    before: Picture
+    after: Picture
+    stdout: str
+    calls: list[Call]
+    acting: frozenset[int]
+
+
+class World:
+    """A lab, furnished for a row, with the command that the row is about."""
+
+    def __init__(self, row: Row, lab: Lab) -> None:
+        self.row = row
+        self.lab = lab
+        scene.clear(lab)
+        scene.neighbours(lab)
+        self.command: Command = row.prepare(lab)
+        self.before = picture.take(lab)
+        self.watch = Watch(lab.simulator.cluster, migration=row.migration)
+
+    def run(self, fault: Fault | None = None, *, deadline_s: int = PATIENT_S) -> Result:
+        """Run the action once."""
+        self.lab.configure(SP_API_DEADLINE=deadline_s, ATTACH_TIMEOUT=min(deadline_s, 20), ONE_CALL_RETRIES=1)
+        return self.lab.run(self.command, fault)
+
+    def broken_rules(self) -> list[str]:
+        """What must hold at every moment and did not."""
+        cluster = self.lab.simulator.cluster
+        kept = {each.name for each in cluster.table(Volume).values() if not each.snapshot}
+        gone = [f"I11: volume {name} was gone for a moment" for name in self.watch.vanished(kept)]
+        return gone + list(dict.fromkeys(self.watch.broken))
+
+
+class Place:
+    """Where worlds are made, one on the ground of another. tree: where the driver is installed."""
+
+    def __init__(self, tree: str, directory: str) -> None:
+        self._tree = tree
+        self._directory = directory
+        self._free: queue.SimpleQueue[Lab] = queue.SimpleQueue()
+        self._ends = ExitStack()
+
+    def try_out(self) -> None:
+        """Raises NoHosts where this machine gives us none."""
+        self._free.put(self._new())
+
+    def close(self) -> None:
+        """End all worlds."""
+        self._ends.close()
+
+    def _new(self) -> Lab:
+        directory = os.path.join(self._directory, f"world-{next(_numbers)}")
+        os.mkdir(directory)
+        return self._ends.enter_context(Lab(directory, self._tree, nodes=NODES))
+
+    @contextmanager
+    def world(self, row: Row) -> Iterator[World]:
+        """A world that nobody else uses. One that an error left in is not used again."""
+        try:
+            lab = self._free.get_nowait()
+        except queue.Empty:
+            lab = self._new()
+        there = World(row, lab)
+        yield there
+        there.watch.close()
+        self._free.put(lab)
+
+
+def standard(row: Row, place: Place) -> Standard:
+    """The undisturbed run; AssertionError when that is not as it has to be."""
+    with place.world(row) as there:
+        seen = len(there.lab.simulator.requests)
+        first = there.run()
+        assert first.exit_code == 0 and not first.stderr, first
+        after = picture.take(there.lab)
+        requests = there.lab.simulator.requests[seen:]
+        acting = frozenset(_acting(first.calls, [each.method for each in requests]))
+        for _ in range(2):
+            again = there.run()
+            assert (again.exit_code, again.stdout, again.stderr) == (0, first.stdout, ""), again
+            assert not difference(after, picture.take(there.lab)), difference(after, picture.take(there.lab))
+        assert not there.broken_rules(), there.broken_rules()
+        assert not leftovers.processes(there.lab, patience_s=0.5)
+        return Standard(there.before, after, first.stdout, first.calls, acting)
+
+
+def _acting(calls: list[Call], methods: list[str]) -> Iterator[int]:
+    left = iter(methods)
+    for number, call in enumerate(calls, 1):
+        reads = next(left) == "GET" if call.kind == "api" else call.kind == "rpc" and ".info" in call.what
+        if not reads:
+            yield number
+
+
+def faults(known: Standard, *, full: bool) -> Iterator[Fault]:
+    """What is to go wrong: at each call, before and, where it changes something, after the other side acted.
+
+    A call that fails once may be repeated within the run, one that fails for good ends it.
+    """
+    for number in range(1, len(known.calls) + 1):
+        acts = number in known.acting
+        yield Fault(number, BEFORE, FAIL, persistent=True)
+        yield Fault(number, AFTER if acts else BEFORE, KILL)
+        if acts:
+            yield Fault(number, AFTER, FAIL, persistent=True)
+            yield Fault(number, AFTER, FAIL)
+        if full:
+            yield Fault(number, BEFORE, FAIL)
+            if acts:
+                yield Fault(number, BEFORE, KILL)
+
+
+def problems(row: Row, place: Place, known: Standard, fault: Fault) -> list[str]:
+    """What is wrong with a run that meets the fault, and with the undisturbed one after it."""
+    with place.world(row) as there:
+        first = there.run(fault, deadline_s=IMPATIENT_S if fault.persistent else PATIENT_S)
+        wrong = _after_fault(there, known, fault, first)
+        again = there.run()
+        wrong += _after_recovery(there, known, again)
+        return [f"{line}   (first run: exit code {first.exit_code}, {first.stderr!r})" for line in wrong]
+
+
+def _after_fault(there: World, known: Standard, fault: Fault, first: Result) -> list[str]:
+    if fault.how == KILL:
+        ended = [] if first.exit_code == -9 else [f"killed, but its exit code is {first.exit_code}"]
+        return ended + _still_running(there, _PATIENCE_AFTER_KILL_S)
+    wrong = _still_running(there, 0.5)
+    found = picture.take(there.lab)
+    if first.exit_code == 0:
+        return wrong + _after_success(there.row, known, fault, first, found)
+    if first.stdout:
+        wrong.append(f"failed, and yet answered {first.stdout!r}")
+    wrong += _message(there, first)
+    call = known.calls[fault.call - 1]
+    if there.row.undoes and not _undo_was_struck(there, first, call, fault):
+        # What lies on a host that is lost cannot be taken back.
+        seen = picture.without_hosts if call.kind == "ssh" else dict
+        left = difference(seen(there.before), seen(found))
+        if left and difference(seen(known.after), seen(found)):
+            wrong += [f"left behind: {line}" for line in left]
+    return wrong
+
+
+def _after_success(row: Row, known: Standard, fault: Fault, first: Result, found: Picture) -> list[str]:
+    """I6: exit 0 with the postcondition true."""
+    expected = known.after
+    if row.spares_dead_hosts and known.calls[fault.call - 1].kind == "ssh":
+        expected, found = picture.without_hosts(expected), picture.without_hosts(found)
+    wrong = [f"I6, exit code 0: {line}" for line in difference(expected, found)]
+    if first.stdout != known.stdout or first.stderr:
+        wrong.append(f"exit code 0, but it answered {first.stdout!r} and said {first.stderr!r}")
+    return wrong
+
+
+def _undo_was_struck(there: World, first: Result, call: Call, fault: Fault) -> bool:
+    """Whether the fault went on into the undo: the call came back after others, or with another content."""
+    numbers = [number for number, each in enumerate(first.calls, 1) if each == call and number >= fault.call]
+    if not fault.persistent or len(numbers) < 2:
+        return False
+    struck = {repr(each.body) for each in there.lab.simulator.requests if each.fate in ("refuse", "lose")}
+    return numbers[-1] - numbers[0] >= len(numbers) or len(struck) > 1
+
+
+def _message(there: World, first: Result) -> list[str]:
+    wrong = []
+    if first.exit_code != 1:
+        wrong.append(f"failed with exit code {first.exit_code}, not 1")
+    if first.stderr.count("\n") != 1 or not first.stderr.endswith("\n"):
+        wrong.append(f"not one line of cause: {first.stderr!r}")
+    if there.lab.simulator.token in first.stderr:
+        wrong.append("I9: the token is in the message")
+    words = set(re.split(r"[^A-Za-z0-9_.:-]+", first.stderr))
+    if not any(re.search(r"\d", word) or word == FRONTEND for word in words):
+        wrong.append(f"no object is named: {first.stderr!r}")
+    return wrong
+
+
+def _after_recovery(there: World, known: Standard, again: Result) -> list[str]:
+    """I1: the run after the fault ends as if there had been none."""
+    wrong = []
+    if (again.exit_code, again.stderr) != (0, ""):
+        wrong.append(f"again: exit code {again.exit_code}, {again.stderr!r}")
+    if again.stdout != known.stdout:
+        wrong.append(f"again: answered {again.stdout!r}, not {known.stdout!r}")
+    wrong += [f"again: {line}" for line in difference(known.after, picture.take(there.lab))]
+    return wrong + there.broken_rules() + _still_running(there, 0.5)
+
+
+def _still_running(there: World, patience_s: float) -> list[str]:
+    return [f"I7: still runs: {line}" for line in leftovers.processes(there.lab, patience_s=patience_s)]
+
+
+def twice_at_once(row: Row, place: Place, known: Standard) -> list[str]:
+    """C1: what is wrong after the action ran twice in parallel."""
+    with place.world(row) as there:
+        there.lab.configure(SP_API_DEADLINE=PATIENT_S)
+        argv = there.lab.hosts.action_argv(there.command.argv, ENVIRONMENT, HOME)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        both = [subprocess.Popen(argv, **pipes) for _ in range(2)]
+        for each in both:
+            assert each.stdin
+            each.stdin.write(there.command.stdin)
+            each.stdin.close()
+            each.stdin = None
+        results = [Result(each.wait(), *map(bytes.decode, each.communicate()), [], 0.0) for each in both]
+        wrong = [line for each in results if each.exit_code for line in _message(there, each)]
+        if all(each.exit_code for each in results):
+            wrong.append(f"both failed: {[each.stderr for each in results]}")
+        if not any(each.exit_code for each in results):
+            wrong += [f"C1: {line}" for line in difference(known.after, picture.take(there.lab))]
+        return wrong + _after_recovery(there, known, there.run())

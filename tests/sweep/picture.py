@@ -1,0 +1,135 @@
+"""What a world looks like, so that two worlds can be compared: no global ids, times or made-up names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from typing import BinaryIO
+
+from storpool_addon.lab.hosts import Host
+from storpool_addon.lab.lab import Lab
+from storpool_addon.simulator.cluster import Cluster
+from storpool_addon.simulator.records import Template, Volume
+
+Picture = dict[str, str]
+# The front-end's own: the driver and the lab put it there, no action does.
+_NOT_SHOWN = ("/var/lib/one/remotes", "/var/lib/one/.one", "/var/lib/one/vms")
+_ROOTS = ("/var/lib/one", "/var/tmp")
+_PART = 64 << 10
+_EXT4, _SWAP = (1080, b"\x53\xef"), (4086, b"SWAPSPACE2")
+
+
+def take(lab: Lab) -> Picture:
+    """Volumes, snapshots, attachments and the files of all hosts; each as a line of text by its name."""
+    cluster = lab.simulator.cluster
+    with cluster.lock:
+        seen = _objects(cluster) | _attachments(cluster)
+    for host in (lab.hosts.frontend, *lab.hosts.nodes.values()):
+        seen |= _files(host)
+    return seen
+
+
+def difference(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """What is missing, what is too much and what is otherwise, a line each."""
+    lines = []
+    for name in sorted({*expected, *found}):
+        if expected.get(name) != found.get(name):
+            lines.append(f"{name}: expected {expected.get(name)}; found {found.get(name)}")
+    return lines
+
+
+def without_hosts(picture: Picture) -> Picture:
+    """The StorPool part alone."""
+    return {name: text for name, text in picture.items() if not name.startswith("file ")}
+
+
+def _objects(cluster: Cluster) -> Picture:
+    known = cluster.table(Volume)
+    return {_title(each): _described(cluster, each) for each in known.values() if _counts(each)}
+
+
+def _counts(volume: Volume) -> bool:
+    """StorPool makes snapshots by itself and removes them again; those are nobody's."""
+    return not (volume.transient or volume.auto_name or volume.gone_at)
+
+
+def _title(volume: Volume) -> str:
+    kind = "snapshot" if volume.snapshot else "volume"
+    return f"{kind} {_without_ids(volume.title, volume)}"
+
+
+def _without_ids(text: str, volume: Volume) -> str:
+    return re.sub(re.escape(volume.gid.rpartition(".")[0]) + r"\.[0-9a-z]+", "ID", text)
+
+
+def _described(cluster: Cluster, volume: Volume) -> str:
+    template = cluster.table(Template).get(volume.template)
+    tags = " ".join(f"{key}={_without_ids(text, volume)}" for key, text in sorted(volume.tags.items()))
+    goes = " deleted-later" if volume.delete_date else ""
+    origin = _origin(cluster, volume)
+    of = f" of {origin}" if origin and origin != volume.name else ""
+    name = template.name if template else "-"
+    return f"{volume.size} bytes, {name},{of} [{tags}]{goes} {_content(cluster, volume)}"
+
+
+def _origin(cluster: Cluster, volume: Volume) -> str:
+    """What the volume is a clone of; a snapshot that StorPool made for a clone stands for its volume."""
+    parent = cluster.table(Volume).get(volume.parent)
+    return _without_ids(parent.title.partition("@")[0], volume) if parent else ""
+
+
+def _content(cluster: Cluster, volume: Volume) -> str:
+    """A digest; of a file system or swap area, which has a UUID of its own, what it is and that it is whole."""
+    if not cluster.data.stored(volume.data):
+        return "empty"
+    path = cluster.data.path(volume.data)
+    with open(path, "rb") as file:
+        if os.pread(file.fileno(), 2, _EXT4[0]) == _EXT4[1]:
+            checked = subprocess.run(["e2fsck", "-fn", path], capture_output=True, check=False)
+            return "ext4, whole" if checked.returncode == 0 else "ext4, damaged"
+        if os.pread(file.fileno(), len(_SWAP[1]), _SWAP[0]) == _SWAP[1]:
+            return "swap"
+        return _digest(file, volume.size)
+
+
+def _digest(file: BinaryIO, size: int) -> str:
+    """Of the parts that are not zero: a hole and zeros are the same."""
+    content, zeros = hashlib.sha256(), bytes(_PART)
+    for offset in range(0, size, _PART):
+        part = file.read(min(_PART, size - offset))
+        if part != zeros[: len(part)]:
+            content.update(b"%d " % offset + part.ljust(_PART, b"\0"))
+    return content.hexdigest()[:12]
+
+
+def _attachments(cluster: Cluster) -> Picture:
+    known = cluster.table(Volume)
+    return {
+        f"attachment of {_title(known[gid])} at client {client}": each.rights
+        for gid, clients in cluster.attached.items()
+        for client, each in clients.items()
+    }
+
+
+def _files(host: Host) -> Picture:
+    seen = {}
+    for root in _ROOTS:
+        start = host.path(root)
+        for directory, below, files in os.walk(start):
+            shown = root + directory[len(start) :]
+            below[:] = [each for each in below if f"{shown}/{each}" not in _NOT_SHOWN]
+            for each in below + files:
+                seen[f"file {host.name}:{shown}/{each}"] = _file(os.path.join(directory, each))
+    return seen
+
+
+def _file(path: str) -> str:
+    if os.path.islink(path):
+        return f"-> {os.readlink(path)}"
+    if os.path.isdir(path):
+        return "directory"
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()[:12]

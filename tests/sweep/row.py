@@ -1,0 +1,27 @@
+"""One row of the sweep's table: an action, the world before it, and what may be said about a failed run."""
+
+from __future__ import annotations
+
+from typing import Callable, NamedTuple
+
+from storpool_addon.lab.command import Command
+from storpool_addon.lab.lab import Lab
+
+
+class Row(NamedTuple):
+    """An action.
+
+    prepare: furnishes a new world without running a script, and gives the command line that oned would run.
+    undoes: a failed run leaves the world as it was. The others only go forward: what a failed run has done
+    stays, is ours by name and tags, and the next run goes on from there.
+    migration: two hosts may have a volume for writing.
+    spares_dead_hosts: the action succeeds when a host cannot be reached, and leaves that host's files.
+    settled: the world after the action is the same when it is run twice at the same time.
+    """
+
+    name: str
+    prepare: Callable[[Lab], Command]
+    undoes: bool = True
+    migration: bool = False
+    spares_dead_hosts: bool = False
+    settled: bool = True

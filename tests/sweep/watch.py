@@ -1,0 +1,50 @@
+"""Looks at a cluster after each of its changes: rules that hold at every moment, not only at the end."""
+
+from __future__ import annotations
+
+from storpool_addon.simulator.cluster import Change, Cluster
+from storpool_addon.simulator.records import Volume
+
+
+class Watch:
+    """Collects what breaks a rule. migration: two clients may write to one volume."""
+
+    def __init__(self, cluster: Cluster, *, migration: bool) -> None:
+        self._cluster = cluster
+        self._migration = migration
+        self.broken: list[str] = []
+        self._gone: list[str] = []
+        with cluster.lock:
+            self._names = {each.name for each in cluster.table(Volume).values() if not each.snapshot}
+            cluster.watchers.append(self._look)
+
+    def close(self) -> None:
+        """Look no more."""
+        with self._cluster.lock:
+            self._cluster.watchers.remove(self._look)
+
+    def vanished(self, kept: set[str]) -> list[str]:
+        """Which of the volumes that are there before and after were gone for a moment (I11)."""
+        return sorted({name for name in self._gone if name in kept})
+
+    def _look(self, changes: list[Change]) -> None:
+        for _, new in changes:
+            if isinstance(new, Volume):
+                self._has_owner(new)
+        self._gone += [name for name in self._names if name and name not in self._cluster.names]
+        if not self._migration:
+            self._one_writer()
+
+    def _has_owner(self, volume: Volume) -> None:
+        """I2. Snapshots that StorPool makes and removes by itself have no tags."""
+        by_itself = volume.transient or volume.auto_name or volume.gone_at
+        if not by_itself and not {"virt", "nloc"} <= set(volume.tags):
+            self.broken.append(f"I2: {volume.title} has no owner in its tags: {volume.tags}")
+
+    def _one_writer(self) -> None:
+        """I4."""
+        for gid, clients in self._cluster.attached.items():
+            writers = [client for client, each in clients.items() if each.rights == "rw"]
+            if len(writers) > 1:
+                title = self._cluster.table(Volume)[gid].title
+                self.broken.append(f"I4: {title} can be written by clients {writers}")
