@@ -16,6 +16,8 @@ from storpool_addon.storpool import Api, Reassign, Snapshot, Volume
 # own OpenStack driver makes (os-brick, connectors/storpool.py), before anything harder.
 POLITE_S = 2.0
 POLITE_PAUSE_S = 0.2
+# In StorPool's description of a refusal, for a device that a process has open: "'X' is open at client 11".
+_OPEN = "is open at"
 
 
 class Placement(NamedTuple):
@@ -112,6 +114,14 @@ class Volumes:
         items = [Reassign(volume=name, detach="all") for name in names_of_volumes]
         if items:
             self._reassign(items, force)
+
+    def withdraw(self, name: str, client: int) -> None:
+        """Undo an attachment that may have been made: detach from this client alone, politely."""
+        try:
+            self._reassign([Reassign(volume=name, detach=[client])], force=False)
+        except StorPoolRefused as error:
+            # Not certain of StorPool: whether it takes a detach of what is not attached there.
+            self.log(f"volume {name} was not detached from client {client}: {error}")
 
     def grow(self, volume: Volume, size: int) -> None:
         """Make the volume `size` bytes; StateError when that would cut it."""
@@ -216,8 +226,10 @@ class Volumes:
             if time.monotonic() + POLITE_PAUSE_S > give_up:
                 break
             time.sleep(POLITE_PAUSE_S)
+        if not force and _OPEN in refused.descr:
+            raise StateError(f"{refused.descr}; is its VM running there? stop it, then try again")
         if not force:
-            raise StateError(f"{refused.descr or refused}; is its VM running there? stop it, then try again")
+            raise refused
         self.log(f"detaching by force: {refused.descr}")
         forced = [item._replace(force=True) for item in items]
         self.api.volumes_reassign_wait(forced, attach_timeout_s=self.config.attach_timeout_s)
@@ -236,8 +248,8 @@ def is_absent(error: StorPoolRefused) -> bool:
 
 
 def is_open(error: StorPoolRefused) -> bool:
-    """Whether StorPool refused a detach because the device is open; older releases say invalidParam."""
-    return error.name == "busy" or "is open at" in error.descr
+    """Whether StorPool refused because a device is open, or may be; older releases say invalidParam."""
+    return error.name == "busy" or _OPEN in error.descr
 
 
 def _placed(placement: Placement) -> Reassign:

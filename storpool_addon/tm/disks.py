@@ -11,6 +11,7 @@ from storpool_addon.errors import UsageError
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.vm import Disk, Vm
+from storpool_addon.units import MAX_SIZE, mib_to_bytes
 from storpool_addon.volumes import Placement, Volumes
 
 if TYPE_CHECKING:
@@ -71,6 +72,16 @@ def volume_name(config: Config, vm: Vm, disk: Disk) -> str:
         return names.volatile(config.one_px, vm.id, disk.disk_id, swap=disk.is_swap)
     image = names.of_source(disk.source)
     return names.vm_disk(image, vm.id, disk.disk_id) if has_own_volume(disk) else image
+
+
+def size_of(disk: Subject, size_mib: int) -> int:
+    """Bytes of a size that oned asks for; UsageError for one that no disk can have."""
+    size = mib_to_bytes(size_mib)
+    if not 0 < size <= MAX_SIZE:
+        raise UsageError(
+            f"disk {disk.disk.disk_id} of VM {disk.vm.id}: a size of {size_mib} MiB is not possible"
+        )
+    return size
 
 
 def has_own_volume(disk: Disk) -> bool:

@@ -89,8 +89,9 @@ def _lend(driver: Driver, undo: Undo, disk: Subject, host: str) -> None:
     """
     before = disk.volumes.owned(disk.volume)
     wanted = _tags(driver, disk, qos.IMAGE_FIRST)
-    undo.add(f"detach volume {disk.volume}", disk.volumes.release, [disk.volume], force=False)
-    _attach(driver, disk, host)
+    client = driver.client_id(host, disk.vm, disk.datastore)
+    undo.add(f"detach volume {disk.volume} from {host}", disk.volumes.withdraw, disk.volume, client)
+    disk.volumes.place([disk.placement(client)])
     old = {key: before.tags.get(key, "") for key in wanted}
     undo.add(f"give volume {disk.volume} its tags back", disk.volumes.tag, disk.volume, old)
     disk.volumes.tag(disk.volume, wanted)
@@ -119,14 +120,11 @@ def _tags(driver: Driver, disk: Subject, order: Sequence[str]) -> dict[str, str]
 
 
 def _volatile(driver: Driver, disk: Subject, target: Location, size_mib: int, make: Sequence[str]) -> None:
-    if size_mib <= 0:
-        raise UsageError(
-            f"disk {target.disk_id} of VM {disk.vm.id}: a size of {size_mib} MiB is not possible"
-        )
+    size = disks.size_of(disk, size_mib)
     template = _template(disk)
     wanted = _tags(driver, disk, qos.VM_FIRST)
     with Undo(driver.log) as undo:
-        if disk.volumes.create(disk.volume, size=mib_to_bytes(size_mib), template=template, tags=wanted):
+        if disk.volumes.create(disk.volume, size=size, template=template, tags=wanted):
             undo.add(f"delete volume {disk.volume}", disk.volumes.discard, disk.volume)
         _attach(driver, disk, target.host)
         shell = driver.hosts.on(target.host)

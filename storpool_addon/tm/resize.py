@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from storpool_addon.errors import UsageError
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol
 from storpool_addon.opennebula.states import LcmState
 from storpool_addon.tm import disks
-from storpool_addon.units import MAX_SIZE, mib_to_bytes
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver
@@ -19,9 +17,7 @@ if TYPE_CHECKING:
 def resize(driver: Driver, target: Location, size_mib: int, vm_id: int, datastore_id: int) -> None:
     """Grow the disk's volume; for a running VM, once its host knows the new size (libvirt is told next)."""
     disk = disks.subject(driver, target, vm_id, datastore_id)
-    size = mib_to_bytes(size_mib)
-    if not 0 < size <= MAX_SIZE:
-        raise UsageError(f"disk {target.disk_id} of VM {vm_id}: a size of {size_mib} MiB is not possible")
+    size = disks.size_of(disk, size_mib)
     disk.volumes.grow(disk.volumes.owned(disk.volume), size)
     if disk.vm.lcm_state == LcmState.DISK_RESIZE:
         disk.volumes.api.client_config_wait(driver.client_id(target.host, disk.vm, disk.datastore))
