@@ -73,6 +73,7 @@ def _build(driver: Driver, vm: Vm, files: Sequence[str], scratch: str) -> str:
         _take(each, content)
     # The same content gives the same image, byte for byte, however often it is built.
     epoch = int(os.path.getmtime(os.path.join(content, os.path.basename(files[0]))))
+    os.utime(content, (epoch, epoch))
     builder = _builder(driver.config.mkisofs)
     argv = ["env", f"SOURCE_DATE_EPOCH={epoch}", *builder, "-o", image, "-V", "CONTEXT", "-J", "-R", content]
     driver.processes.run(argv, what=f"building the context image of VM {vm.id}", timeout_s=BUILD_TIMEOUT_S)
