@@ -54,7 +54,7 @@ def _of_actions(built: World, rounds: int, only: str) -> Iterator[Row]:
         measured = actions.measure(built, chosen, rounds, _say)
         yield from measured
         _say(f"the same with {actions.LARGE} volumes")
-        yield from actions.growth(built, chosen, measured)
+        yield from actions.growth(built, chosen, measured[1:])
 
 
 def _say(text: str) -> None:

@@ -24,7 +24,7 @@ def crowd(world: World) -> None:
 
 
 def measure(world: World, cases: Sequence[Case], rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """The bare interpreter, then each case: times of interleaved rounds, counts of one run."""
+    """Rows of the bare interpreter and of each case: times of interleaved rounds, counts of one run."""
     before = picture.take(world.lab)
     counts = {}
     for case in cases:
@@ -39,7 +39,8 @@ def measure(world: World, cases: Sequence[Case], rounds: int, say: Callable[[str
             taken_ms[case.name].append(world.script(case.command).ms)
             picture.restore(world.lab, before)
     bare = statistics.median(bare_ms)
-    return [rows.action(name, taken, bare, counts[name]) for name, taken in taken_ms.items()]
+    found = [rows.action(name, taken, bare, counts[name]) for name, taken in taken_ms.items()]
+    return [rows.bare(bare_ms), *found]
 
 
 def count(world: World, case: Case) -> Counts:
@@ -51,7 +52,7 @@ def count(world: World, case: Case) -> Counts:
 
 
 def growth(world: World, cases: Sequence[Case], measured: Sequence[Row]) -> list[Row]:
-    """The API calls of each case, as they were measured and as they are with LARGE more volumes."""
+    """The API calls of each case, as they were `measured` and as they are with LARGE more volumes."""
     populate(world.lab.simulator.cluster, LARGE, 0)
     return [_growth(row, count(world, case)) for row, case in zip(measured, cases)]
 

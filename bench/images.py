@@ -15,10 +15,9 @@ from bench.rows import Row
 from bench.world import World
 from storpool_addon.lab.command import Command
 
-ROUNDS = 5
+ROUNDS = 3
 MIB, GIB = 1 << 20, 1 << 30
 PIECE = 16 * MIB
-ROOM = 2 * GIB + 256 * MIB
 
 
 class Image(NamedTuple):
@@ -70,7 +69,7 @@ def _measured(world: World, qemu_img: str, image: Image, rounds: int, say: Calla
     ours_ms, qemu_img_ms = [], []
     for number in range(rounds):
         say(f"import of {image.name}, round {number + 1} of {rounds}")
-        ours_ms.append(_import(world, command))
+        ours_ms.append(_import(world, image, command))
         qemu_img_ms.append(_convert(world, qemu_img, image))
     os.unlink(source)
     return row(image.row_name, statistics.median(ours_ms), statistics.median(qemu_img_ms))
@@ -84,7 +83,7 @@ def row(name: str, ours_ms: float, qemu_img_ms: float) -> Row:
     return Row({"name": name, **times, "ratio": round(ratio, 2)}, over)
 
 
-def _settle(world: World) -> None:
+def _settle(world: World, image: Image) -> None:
     """Let both begin alike: the disk at rest, the source and room for the target in memory.
 
     A virtual machine whose free memory went back to its host gets it again page by page, which can take
@@ -94,14 +93,14 @@ def _settle(world: World) -> None:
     zeros = bytes(PIECE)
     path = world.lab.hosts.frontend.path("/var/tmp/room.raw")
     with open(path, "wb") as file:
-        for _ in range(ROOM // PIECE):
+        for _ in range(image.pieces):
             file.write(zeros)
     os.unlink(path)
 
 
-def _import(world: World, command: Command) -> float:
+def _import(world: World, image: Image, command: Command) -> float:
     before = picture.take(world.lab)
-    _settle(world)
+    _settle(world, image)
     taken_ms = world.script(command).ms
     picture.restore(world.lab, before)
     return taken_ms
@@ -112,7 +111,7 @@ def _convert(world: World, qemu_img: str, image: Image) -> float:
     path = world.lab.hosts.frontend.path(target)
     with open(path, "wb") as file:
         file.truncate(image.size)
-    _settle(world)
+    _settle(world, image)
     # "-t writeback" has it end with a flush, as our import does.
     options = ["-n", "--target-is-zero", "-t", "writeback", "-f", "raw", "-O", "raw"]
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Union
@@ -36,6 +37,12 @@ class Row(NamedTuple):
     def is_failure(self) -> bool:
         """Whether a count is over its limit, which no busy machine explains."""
         return bool(set(self.over) & {*Counts._fields, "changed"})
+
+
+def bare(taken_ms: Sequence[float]) -> Row:
+    """The interpreter alone, and what its time depends on."""
+    machine: dict[str, Field] = {"python": platform.python_version(), "cores": os.cpu_count() or 0}
+    return Row({"name": "bare", "median_ms": round(statistics.median(taken_ms), 1), **machine})
 
 
 def action(name: str, taken_ms: Sequence[float], bare_ms: float, counts: Counts) -> Row:
