@@ -61,6 +61,12 @@ def device(volume: str) -> str:
     return f"{DEVICES}/{volume}"
 
 
+def check(directory: str, vm_id: int) -> None:
+    """UsageError unless it is that VM's own directory; to be asked before anything is done."""
+    if _checked(directory).rpartition("/")[2] != str(vm_id):
+        raise UsageError(f"{directory!r} is not the directory of VM {vm_id}")
+
+
 def link(shell: Shell, disks: Iterable[tuple[str, str]]) -> None:
     """Make each `(path, volume)` a link to the volume's device, once the device is there."""
     words = [word for path, volume in disks for word in (path, device(volume))]

@@ -54,6 +54,7 @@ def premigrate(
 
     caller: the driver of the VM's directory when that is not this one; the directory is its business then.
     """
+    vmdir.check(directory, vm_id)
     system = driver.one.datastore(datastore_id)
     with Undo(driver.log) as undo:
         for share in _shares(driver, vm, system):
@@ -78,6 +79,7 @@ def postmigrate(
     vm: Vm,
 ) -> None:
     """The VM runs on the target: the source loses the volumes, by force if it must, and the directory."""
+    vmdir.check(directory, vm_id)
     system = driver.one.datastore(datastore_id)
     for share in _shares(driver, vm, system):
         share.volumes.place(share.on(driver, vm, target), force=True)
@@ -102,6 +104,7 @@ def failmigrate(
     oned believes that the VM runs on the source. If a device is open on the target the guest may have
     arrived after all; then nothing is detached and the action fails, for a person to look.
     """
+    vmdir.check(directory, vm_id)
     system = driver.one.datastore(datastore_id)
     for share in _shares(driver, vm, system):
         share.volumes.place(share.on(driver, vm, source))

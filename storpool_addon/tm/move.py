@@ -69,6 +69,8 @@ def mv(driver: Driver, source: Location, target: Location, vm_id: int, datastore
     if plan is None:
         raise StateError(f"VM {vm_id} is in LCM state {vm.lcm_state}, in which its disks do not move")
     if target.disk_id is None:
+        for place in (source, target):
+            vmdir.check(place.path, vm_id)
         _move_home(driver, plan, vm, driver.one.datastore(datastore_id), source, target)
     else:
         _move_disk(driver, plan, disks.subject(driver, target, vm_id, datastore_id), source, target)

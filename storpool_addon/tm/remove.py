@@ -70,6 +70,7 @@ def _snapshots(disk: Subject) -> list[str]:
 
 
 def _delete_directory(driver: Driver, target: Location, vm_id: int, datastore_id: int) -> None:
+    vmdir.check(target.path, vm_id)
     vm, system = driver.one.vm(vm_id), driver.one.datastore(datastore_id)
     config = driver.config.for_datastore(system).for_vm(vm)
     volumes = driver.volumes(system)
