@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from storpool_addon import names, qos, tags
-from storpool_addon.errors import ToolError, UsageError
+from storpool_addon.errors import ConfigError, ToolError, UsageError
 from storpool_addon.hosts import vmdir
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
@@ -39,7 +39,7 @@ def context(driver: Driver, files: list[str], target: Location, vm_id: int, data
 
     vm, system = driver.one.vm(vm_id), driver.one.datastore(datastore_id)
     with tempfile.TemporaryDirectory(prefix=f"storpool-addon-context-{vm_id}-") as scratch:
-        image = _build(driver, vm, files, scratch)
+        image = _built(driver, vm, files, scratch)
         with open(image, "rb") as content, Undo(driver.log) as undo:
             name = names.context(driver.config.one_px, vm_id, target.disk_id)
             volumes = driver.volumes(system)
@@ -63,8 +63,17 @@ def _tags(volumes: Volumes, vm: Vm, system: Datastore, disk_id: int) -> dict[str
     return tags.vm_disk(config, vm, type="CNTXT", qc=qc, disk_id=disk_id)
 
 
-def _build(driver: Driver, vm: Vm, files: Sequence[str], scratch: str) -> str:
+def _built(driver: Driver, vm: Vm, files: Sequence[str], scratch: str) -> str:
     """The path of the finished image in `scratch`."""
+    try:
+        return _build(driver, vm, files, scratch)
+    except OSError as error:
+        raise ToolError(
+            f"the context image of VM {vm.id} cannot be built on the front-end: {error}"
+        ) from None
+
+
+def _build(driver: Driver, vm: Vm, files: Sequence[str], scratch: str) -> str:
     content, image = os.path.join(scratch, "content"), os.path.join(scratch, "context.iso")
     os.mkdir(content)
     if driver.config.for_vm(vm).include_context_packages:
@@ -129,6 +138,11 @@ def _download(address: str, target: str) -> None:
 
 def _take_packages(content: str) -> None:
     """OpenNebula's own context packages, for guests that install them from the image."""
+    if not os.path.isdir(PACKAGES):
+        raise ConfigError(
+            f"INCLUDE_CONTEXT_PACKAGES: the front-end has no {PACKAGES}; install opennebula's context packages"
+            " there or unset it"
+        )
     with os.scandir(PACKAGES) as entries:
         for entry in entries:
             if entry.is_file() and not entry.name.endswith(".iso"):
