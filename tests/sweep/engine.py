@@ -14,14 +14,14 @@ from typing import NamedTuple
 from storpool_addon.lab.command import Command, Result
 from storpool_addon.lab.conductor import AFTER, BEFORE, FAIL, KILL, Call, Fault
 from storpool_addon.lab.hosts import FRONTEND
-from storpool_addon.lab.lab import ENVIRONMENT, HOME, Lab
-from storpool_addon.simulator.records import Volume
+from storpool_addon.lab.lab import ENVIRONMENT, HOME
+from storpool_addon.simulator.simulator import Logged
 from tests.sweep import leftovers, picture, scene
+from tests.sweep.ground import Ground
 from tests.sweep.picture import Picture, difference
 from tests.sweep.row import Row
 from tests.sweep.watch import Watch
 
-NODES = ("node1", "node2", "node3")
 # What a call that fails for good may take, and what one on a busy machine may take.
 IMPATIENT_S, PATIENT_S = 1, 60
 _PATIENCE_AFTER_KILL_S = 5.0
@@ -29,7 +29,7 @@ _numbers = itertools.count()
 
 
 class Standard(NamedTuple):
-    """An undisturbed run: what each other run is compared with. acting: numbers of calls that change something."""
+    """An undisturbed run: the measure of each other. acting: numbers of calls that change something."""
 
     before: Picture
     after: Picture
@@ -41,26 +41,34 @@ class Standard(NamedTuple):
 class World:
     """A lab, furnished for a row, with the command that the row is about."""
 
-    def __init__(self, row: Row, lab: Lab) -> None:
+    def __init__(self, row: Row, lab: Ground) -> None:
         self.row = row
         self.lab = lab
-        scene.clear(lab)
+        lab.clear()
         scene.neighbours(lab)
         self.command: Command = row.prepare(lab)
         self.before = picture.take(lab)
-        self.watch = Watch(lab.simulator.cluster, migration=row.migration)
+        self.watches = [Watch(cluster, migration=row.migration) for cluster in lab.clusters]
 
     def run(self, fault: Fault | None = None, *, deadline_s: int = PATIENT_S) -> Result:
         """Run the action once."""
         self.lab.configure(SP_API_DEADLINE=deadline_s, ATTACH_TIMEOUT=min(deadline_s, 20), ONE_CALL_RETRIES=1)
         return self.lab.run(self.command, fault)
 
+    def requests(self) -> list[Logged]:
+        """What the API was asked by the runs so far, in order."""
+        return sorted(
+            (each for one in self.lab.simulators for each in one.requests), key=lambda each: each.time
+        )
+
     def broken_rules(self) -> list[str]:
         """What must hold at every moment and did not."""
-        cluster = self.lab.simulator.cluster
-        kept = {each.name for each in cluster.table(Volume).values() if not each.snapshot}
-        gone = [f"I11: volume {name} was gone for a moment" for name in self.watch.vanished(kept)]
-        return gone + list(dict.fromkeys(self.watch.broken))
+        return [line for watch in self.watches for line in watch.broken_rules()]
+
+    def close(self) -> None:
+        """Watch no more."""
+        for watch in self.watches:
+            watch.close()
 
 
 class Place:
@@ -69,7 +77,7 @@ class Place:
     def __init__(self, tree: str, directory: str) -> None:
         self._tree = tree
         self._directory = directory
-        self._free: queue.SimpleQueue[Lab] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[Ground] = queue.SimpleQueue()
         self._ends = ExitStack()
 
     def try_out(self) -> None:
@@ -80,10 +88,10 @@ class Place:
         """End all worlds."""
         self._ends.close()
 
-    def _new(self) -> Lab:
+    def _new(self) -> Ground:
         directory = os.path.join(self._directory, f"world-{next(_numbers)}")
         os.mkdir(directory)
-        return self._ends.enter_context(Lab(directory, self._tree, nodes=NODES))
+        return self._ends.enter_context(Ground(directory, self._tree))
 
     @contextmanager
     def world(self, row: Row) -> Iterator[World]:
@@ -94,18 +102,17 @@ class Place:
             lab = self._new()
         there = World(row, lab)
         yield there
-        there.watch.close()
+        there.close()
         self._free.put(lab)
 
 
 def standard(row: Row, place: Place) -> Standard:
     """The undisturbed run; AssertionError when that is not as it has to be."""
     with place.world(row) as there:
-        seen = len(there.lab.simulator.requests)
         first = there.run()
         assert first.exit_code == 0 and not first.stderr, first
         after = picture.take(there.lab)
-        requests = there.lab.simulator.requests[seen:]
+        requests = there.requests()
         acting = frozenset(_acting(first.calls, [each.method for each in requests]))
         for _ in range(2):
             again = there.run()
@@ -189,7 +196,7 @@ def _undo_was_struck(there: World, first: Result, call: Call, fault: Fault) -> b
     numbers = [number for number, each in enumerate(first.calls, 1) if each == call and number >= fault.call]
     if not fault.persistent or len(numbers) < 2:
         return False
-    struck = {repr(each.body) for each in there.lab.simulator.requests if each.fate in ("refuse", "lose")}
+    struck = {repr(each.body) for each in there.requests() if each.fate in ("refuse", "lose")}
     return numbers[-1] - numbers[0] >= len(numbers) or len(struck) > 1
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from storpool_addon.lab.hosts import Host
-from storpool_addon.lab.lab import Lab
 from storpool_addon.simulator.cluster import Cluster
 from storpool_addon.simulator.records import Template, Volume
+from tests.sweep.ground import Ground
 
 Picture = dict[str, str]
 # The front-end's own: the driver and the lab put it there, no action does.
@@ -22,11 +22,13 @@ _PART = 64 << 10
 _EXT4, _SWAP = (1080, b"\x53\xef"), (4086, b"SWAPSPACE2")
 
 
-def take(lab: Lab) -> Picture:
+def take(lab: Ground) -> Picture:
     """Volumes, snapshots, attachments and the files of all hosts; each as a line of text by its name."""
-    cluster = lab.simulator.cluster
-    with cluster.lock:
-        seen = _objects(cluster) | _attachments(cluster)
+    seen: Picture = {}
+    for cluster in lab.clusters:
+        with cluster.lock:
+            there = _objects(cluster) | _attachments(cluster)
+        seen.update((f"{name} in {cluster.name}", text) for name, text in there.items())
     for host in (lab.hosts.frontend, *lab.hosts.nodes.values()):
         seen |= _files(host)
     return seen
@@ -82,7 +84,7 @@ def _origin(cluster: Cluster, volume: Volume) -> str:
 
 
 def _content(cluster: Cluster, volume: Volume) -> str:
-    """A digest; of a file system or swap area, which has a UUID of its own, what it is and that it is whole."""
+    """A digest; of a file system or swap area, each of which has its own UUID, what it is and if whole."""
     if not cluster.data.stored(volume.data):
         return "empty"
     path = cluster.data.path(volume.data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable, NamedTuple
 
 from storpool_addon.lab.command import Command
-from storpool_addon.lab.lab import Lab
+from tests.sweep.ground import Ground
 
 
 class Row(NamedTuple):
@@ -16,12 +16,10 @@ class Row(NamedTuple):
     stays, is ours by name and tags, and the next run goes on from there.
     migration: two hosts may have a volume for writing.
     spares_dead_hosts: the action succeeds when a host cannot be reached, and leaves that host's files.
-    settled: the world after the action is the same when it is run twice at the same time.
     """
 
     name: str
-    prepare: Callable[[Lab], Command]
+    prepare: Callable[[Ground], Command]
     undoes: bool = True
     migration: bool = False
     spares_dead_hosts: bool = False
-    settled: bool = True

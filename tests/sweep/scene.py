@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Callable
 
 from storpool_addon.lab.command import Command, Result, Steps, T
 from storpool_addon.lab.lab import CLIENT_IDS, Lab
 from storpool_addon.lab.machine import Vm, Volatile, is_volatile
 from storpool_addon.lab.objects import Image
-from storpool_addon.lab.oned import Oned
-from storpool_addon.simulator.records import Attachment, Volume
 
 OURS = {"virt": "one", "nloc": "one"}
 THEIRS = {"virt": "one", "nloc": "two"}
@@ -29,44 +26,7 @@ NEIGHBOURS = (
     ("one-sys-42-1-rawa", THEIRS, ""),
     ("one-sys-421-4-iso", OURS, ""),
 )
-# What the lab itself put into a host's /var/lib/one.
-KEPT = ("remotes", ".one", ".ssh")
 FAKE_ANSWERS = {"stat": "4\n"}
-
-
-def clear(lab: Lab) -> None:
-    """An empty world, as a new lab has it: quicker than to make another."""
-    lab.hosts.restart()
-    cluster = lab.simulator.cluster
-    with cluster.lock:
-        with cluster.change():
-            for kind in (Attachment, Volume):
-                for record in list(cluster.table(kind).values()):
-                    cluster.drop(record)
-        cluster.opened.clear()
-    lab.simulator.requests.clear()
-    _forget(lab.oned)
-    for host in (lab.hosts.frontend, *lab.hosts.nodes.values()):
-        for root, kept in (("/var/lib/one", KEPT), ("/var/tmp", ())):
-            _empty(host.path(root), kept)
-
-
-def _forget(oned: Oned) -> None:
-    fresh = Oned(oned.frontend, "")
-    oned.images.clear()
-    oned.vms.clear()
-    oned.next_image, oned.next_vm = fresh.next_image, fresh.next_vm
-    for datastore in oned.datastores.values():
-        datastore.images.clear()
-
-
-def _empty(directory: str, kept: Sequence[str]) -> None:
-    for name in set(os.listdir(directory)) - set(kept):
-        path = os.path.join(directory, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
 
 
 def neighbours(lab: Lab) -> None:

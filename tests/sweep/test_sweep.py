@@ -7,50 +7,65 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import pytest
 
 from storpool_addon.lab.conductor import Fault
-from tests.sweep import engine, transfer_rows
+from tests.sweep import datastore_rows, engine, transfer_rows
 from tests.sweep.engine import Place, Standard
 from tests.sweep.row import Row
 
-ROWS = [*transfer_rows.ROWS]
+ROWS = [*transfer_rows.ROWS, *datastore_rows.ROWS]
+BY_NAME = {row.name: row for row in ROWS}
 FULL = os.environ.get("SWEEP") == "full"
 # Most of a case is waiting for a process or for a deadline.
-WORKERS = 3 * (os.cpu_count() or 2)
+WORKERS = 5 * (os.cpu_count() or 2)
+
+
+class Cases(NamedTuple):
+    """What is under way for a row."""
+
+    undisturbed: Standard
+    faults: list[tuple[Fault, Future[list[str]]]]
+    twice: Future[list[str]]
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(WORKERS) as workers:
-        yield workers
+def under_way(request: pytest.FixtureRequest, place: Place) -> Iterator[dict[str, Future[Cases]]]:
+    """All cases of all rows that were asked for: the tests wait for them one after the other."""
+    chosen = dict.fromkeys(item.callspec.params["name"] for item in request.session.items if _is_ours(item))
+    with ThreadPoolExecutor(2) as first, ThreadPoolExecutor(WORKERS) as then:
+
+        def begin(row: Row) -> Cases:
+            undisturbed = engine.standard(row, place)
+            wanted = engine.faults(undisturbed, full=FULL)
+            faults = [(each, then.submit(engine.problems, row, place, undisturbed, each)) for each in wanted]
+            return Cases(undisturbed, faults, then.submit(engine.twice_at_once, row, place, undisturbed))
+
+        yield {name: first.submit(begin, BY_NAME[name]) for name in chosen}
+        first.shutdown(cancel_futures=True)
+        then.shutdown(cancel_futures=True)
 
 
-@cache
-def known(row: Row, place: Place) -> Standard:
-    return engine.standard(row, place)
+def _is_ours(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and item.module.__name__ == __name__
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
-def test_every_call_may_fail(row: Row, place: Place, pool: ThreadPoolExecutor) -> None:
-    undisturbed = known(row, place)
-    wanted = list(engine.faults(undisturbed, full=FULL))
-    found = list(pool.map(lambda fault: engine.problems(row, place, undisturbed, fault), wanted))
-    lines = [line for fault, wrong in zip(wanted, found) for line in _shown(row, undisturbed, fault, wrong)]
-    assert not lines, f"{len(lines)} problems in {len(wanted)} cases\n" + "\n".join(lines)
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_call_may_fail(name: str, under_way: dict[str, Future[Cases]]) -> None:
+    cases = under_way[name].result()
+    lines = [line for fault, wrong in cases.faults for line in _shown(cases, name, fault, wrong.result())]
+    assert not lines, f"{len(lines)} problems in {len(cases.faults)} cases\n" + "\n".join(lines)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
-def test_twice_at_the_same_time(row: Row, place: Place) -> None:
-    if not row.settled:
-        pytest.skip("what it leaves depends on how often it ran")
-    wrong = engine.twice_at_once(row, place, known(row, place))
+@pytest.mark.parametrize("name", BY_NAME)
+def test_twice_at_the_same_time(name: str, under_way: dict[str, Future[Cases]]) -> None:
+    wrong = under_way[name].result().twice.result()
     assert not wrong, "\n".join(wrong)
 
 
-def _shown(row: Row, undisturbed: Standard, fault: Fault, wrong: list[str]) -> list[str]:
-    call = undisturbed.calls[fault.call - 1]
-    return [f"{row.name}: {fault} ({call.kind} {call.what}): {line}" for line in wrong]
+def _shown(cases: Cases, name: str, fault: Fault, wrong: list[str]) -> list[str]:
+    call = cases.undisturbed.calls[fault.call - 1]
+    return [f"{name}: {fault} ({call.kind} {call.what}): {line}" for line in wrong]

@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from typing import Callable
 
 from storpool_addon.lab.command import Command, Steps
-from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm, Volatile
 from storpool_addon.lab.objects import Image
 from tests.sweep import scene
+from tests.sweep.ground import Ground
 from tests.sweep.row import Row
 
 CONTENT = b"the bytes of an image" * 1000
-Disks = Callable[[Lab], Sequence["Image | Volatile"]]
+Prepare = Callable[[Ground], Command]
+Verb = Callable[[Ground, Vm], Steps[None]]
+Disks = Callable[[Ground], Sequence["Image | Volatile"]]
 
 
-def system(lab: Lab) -> list[Image | Volatile]:
+def system(lab: Ground) -> list[Image | Volatile]:
     return [lab.give_image(content=CONTENT)]
 
 
-def persistent(lab: Lab) -> list[Image | Volatile]:
+def persistent(lab: Ground) -> list[Image | Volatile]:
     return [lab.give_image(content=CONTENT, persistent=True)]
 
 
-def cdrom(lab: Lab) -> list[Image | Volatile]:
+def cdrom(lab: Ground) -> list[Image | Volatile]:
     return [lab.give_image(content=CONTENT, type="CDROM")]
 
 
-def volatile(lab: Lab) -> list[Image | Volatile]:
+def volatile(lab: Ground) -> list[Image | Volatile]:
     return [Volatile(4)]
 
 
-def with_file_system(lab: Lab) -> list[Image | Volatile]:
+def with_file_system(lab: Ground) -> list[Image | Volatile]:
     return [Volatile(8, fs="ext4")]
 
 
-def swap(lab: Lab) -> list[Image | Volatile]:
+def swap(lab: Ground) -> list[Image | Volatile]:
     return [Volatile(4, kind="swap")]
 
 
-def several(lab: Lab) -> list[Image | Volatile]:
+def several(lab: Ground) -> list[Image | Volatile]:
     """One of each kind that a VM's move has to think of."""
     return [*system(lab), Volatile(4), *persistent(lab)]
 
@@ -49,10 +52,10 @@ def several(lab: Lab) -> list[Image | Volatile]:
 # Giving disks
 
 
-def prolog(disks: Disks, script: str, *, grow_to_mib: int = 0) -> Callable[[Lab], Command]:
+def prolog(disks: Disks, script: str, *, grow_to_mib: int = 0) -> Prepare:
     """A VM that is being deployed on node1."""
 
-    def prepare(lab: Lab) -> Command:
+    def prepare(lab: Ground) -> Command:
         vm = lab.vms.create(*disks(lab))
         if grow_to_mib:
             vm.disks[0]["SIZE"] = str(grow_to_mib)
@@ -61,82 +64,87 @@ def prolog(disks: Disks, script: str, *, grow_to_mib: int = 0) -> Callable[[Lab]
     return prepare
 
 
-def context(lab: Lab) -> Command:
-    return scene.upto(lab.vms.deploy(lab.vms.create(), "node1"), "context")
+def context(lab: Ground) -> Command:
+    return _of_known_age(lab, scene.upto(lab.vms.deploy(lab.vms.create(), "node1"), "context"))
 
 
-def context_again(lab: Lab) -> Command:
-    return scene.upto(lab.vms.update_context(scene.machine(lab), HOSTNAME="another"), "context")
+def context_again(lab: Ground) -> Command:
+    changed = lab.vms.update_context(scene.machine(lab), HOSTNAME="another")
+    return _of_known_age(lab, scene.upto(changed, "context"))
+
+
+def _of_known_age(lab: Ground, command: Command) -> Command:
+    """The image holds the time of oned's file: the same in each world."""
+    os.utime(lab.hosts.frontend.path(command.args[0]), (1_700_000_000, 1_700_000_000))
+    return command
 
 
 # Taking them
 
 
-def with_machine(
-    disks: Disks, verb: Callable[[Lab, Vm], Steps[None]], script: str, index: int = 0
-) -> Callable[[Lab], Command]:
+def with_machine(disks: Disks, verb: Verb, script: str, index: int = 0) -> Prepare:
     """A VM that runs on node1 and with which something is done."""
 
-    def prepare(lab: Lab) -> Command:
+    def prepare(lab: Ground) -> Command:
         return scene.upto(verb(lab, scene.machine(lab, *disks(lab))), script, index)
 
     return prepare
 
 
-def terminate(lab: Lab, vm: Vm) -> Steps[None]:
+def terminate(lab: Ground, vm: Vm) -> Steps[None]:
     return lab.vms.terminate(vm)
 
 
-def recreate(lab: Lab, vm: Vm) -> Steps[None]:
+def recreate(lab: Ground, vm: Vm) -> Steps[None]:
     return lab.vms.recreate(vm)
 
 
 # Moving them
 
 
-def stop(lab: Lab, vm: Vm) -> Steps[None]:
+def stop(lab: Ground, vm: Vm) -> Steps[None]:
     return lab.vms.stop(vm)
 
 
-def undeploy(lab: Lab, vm: Vm) -> Steps[None]:
+def undeploy(lab: Ground, vm: Vm) -> Steps[None]:
     return lab.vms.undeploy(vm)
 
 
-def migrate_saved(lab: Lab, vm: Vm) -> Steps[None]:
+def migrate_saved(lab: Ground, vm: Vm) -> Steps[None]:
     return lab.vms.migrate(vm, "node2")
 
 
-def migrate_off(lab: Lab, vm: Vm) -> Steps[None]:
+def migrate_off(lab: Ground, vm: Vm) -> Steps[None]:
     lab.vms.poweroff(vm)
     return lab.vms.migrate(vm, "node2")
 
 
-def migrate_suspended(lab: Lab, vm: Vm) -> Steps[None]:
+def migrate_suspended(lab: Ground, vm: Vm) -> Steps[None]:
     lab.vms.suspend(vm)
     return lab.vms.migrate(vm, "node2")
 
 
-def rescue(lab: Lab, vm: Vm) -> Steps[None]:
+def rescue(lab: Ground, vm: Vm) -> Steps[None]:
     lab.hosts.nodes["node1"].power_off()
     return lab.vms.evacuate(vm, "node2")
 
 
-def rescue_again(lab: Lab, vm: Vm) -> Steps[None]:
+def rescue_again(lab: Ground, vm: Vm) -> Steps[None]:
     lab.hosts.nodes["node1"].power_off()
     return lab.vms.evacuate(vm, "node2", lcm=61)
 
 
-def resume(lab: Lab, vm: Vm) -> Steps[None]:
+def resume(lab: Ground, vm: Vm) -> Steps[None]:
     _rest(lab, vm, lab.vms.stop(vm))
     return lab.vms.resume(vm, "node2")
 
 
-def redeploy(lab: Lab, vm: Vm) -> Steps[None]:
+def redeploy(lab: Ground, vm: Vm) -> Steps[None]:
     _rest(lab, vm, lab.vms.undeploy(vm))
     return lab.vms.resume(vm, "node2")
 
 
-def _rest(lab: Lab, vm: Vm, leaving: Steps[None]) -> None:
+def _rest(lab: Ground, vm: Vm, leaving: Steps[None]) -> None:
     """The VM rests on the front-end."""
     scene.settle(leaving)
     scene.attach(lab, scene.volumes(lab, vm))
@@ -151,10 +159,10 @@ MOVES = {
 AWAY = (10, 30)
 
 
-def move_home(lcm: int) -> Callable[[Lab], Command]:
+def move_home(lcm: int) -> Prepare:
     """The last step of a move: the disks are there already, or gone from the host."""
 
-    def prepare(lab: Lab) -> Command:
+    def prepare(lab: Ground) -> Command:
         vm = scene.machine(lab, *several(lab))
         command = scene.upto(MOVES[lcm](lab, vm), "mv", len(vm.disks))
         moved = list(scene.volumes(lab, vm))[: len(vm.disks)]
@@ -169,19 +177,19 @@ def move_home(lcm: int) -> Callable[[Lab], Command]:
 # Changing them
 
 
-def resize(lab: Lab, vm: Vm) -> Steps[None]:
+def resize(lab: Ground, vm: Vm) -> Steps[None]:
     lab.vms.poweroff(vm)
     return lab.vms.resize_disk(vm, 0, 8)
 
 
-def resize_running(lab: Lab, vm: Vm) -> Steps[None]:
+def resize_running(lab: Ground, vm: Vm) -> Steps[None]:
     return lab.vms.resize_disk(vm, 0, 8)
 
 
-def live(script: str, *, arrived: bool) -> Callable[[Lab], Command]:
+def live(script: str, *, arrived: bool) -> Prepare:
     """A live migration from node1 to node2. arrived: node2 has volumes and directory already."""
 
-    def prepare(lab: Lab) -> Command:
+    def prepare(lab: Ground) -> Command:
         vm = scene.machine(lab, *several(lab))
         if arrived:
             scene.attach(lab, scene.volumes(lab, vm), "node1", "node2")
@@ -191,10 +199,12 @@ def live(script: str, *, arrived: bool) -> Callable[[Lab], Command]:
     return prepare
 
 
-def monitor(lab: Lab) -> Command:
+def monitor(lab: Ground) -> Command:
     return scene.upto(lab.images.monitor(lab.oned.datastores[100]), "monitor")
 
 
+ON = {"undoes": False}
+AWAY_FROM_HOST = {"undoes": False, "spares_dead_hosts": True}
 ROWS = (
     Row("clone", prolog(system, "clone")),
     Row("clone-grown", prolog(system, "clone", grow_to_mib=8)),
@@ -204,19 +214,19 @@ ROWS = (
     Row("mkimage-ext4", prolog(with_file_system, "mkimage")),
     Row("mkswap", prolog(swap, "mkswap")),
     Row("context", context),
-    Row("context-again", context_again, undoes=False),
-    Row("delete-disk", with_machine(system, terminate, "delete"), undoes=False, spares_dead_hosts=True),
-    Row("delete-cdrom", with_machine(cdrom, terminate, "delete"), undoes=False, spares_dead_hosts=True),
-    Row("delete-volatile", with_machine(volatile, terminate, "delete"), undoes=False, spares_dead_hosts=True),
-    Row("delete-persistent", with_machine(persistent, recreate, "delete"), undoes=False, spares_dead_hosts=True),
-    Row("delete-directory", with_machine(system, terminate, "delete", 1), undoes=False, spares_dead_hosts=True),
-    Row("mvds", with_machine(persistent, terminate, "mvds"), undoes=False, spares_dead_hosts=True),
-    *(Row(f"mv-disk-{lcm}", with_machine(several, verb, "mv"), undoes=False) for lcm, verb in MOVES.items()),
-    *(Row(f"mv-directory-{lcm}", move_home(lcm), undoes=False) for lcm in MOVES),
-    Row("resize", with_machine(system, resize, "resize"), undoes=False),
-    Row("resize-running", with_machine(system, resize_running, "resize"), undoes=False),
+    Row("context-again", context_again, **ON),
+    Row("delete-disk", with_machine(system, terminate, "delete"), **AWAY_FROM_HOST),
+    Row("delete-cdrom", with_machine(cdrom, terminate, "delete"), **AWAY_FROM_HOST),
+    Row("delete-volatile", with_machine(volatile, terminate, "delete"), **AWAY_FROM_HOST),
+    Row("delete-persistent", with_machine(persistent, recreate, "delete"), **AWAY_FROM_HOST),
+    Row("delete-directory", with_machine(system, terminate, "delete", 1), **AWAY_FROM_HOST),
+    Row("mvds", with_machine(persistent, terminate, "mvds"), **AWAY_FROM_HOST),
+    *(Row(f"mv-disk-{lcm}", with_machine(several, verb, "mv"), **ON) for lcm, verb in MOVES.items()),
+    *(Row(f"mv-directory-{lcm}", move_home(lcm), **ON) for lcm in MOVES),
+    Row("resize", with_machine(system, resize, "resize"), **ON),
+    Row("resize-running", with_machine(system, resize_running, "resize"), **ON),
     Row("premigrate", live("premigrate", arrived=False), migration=True),
-    Row("postmigrate", live("postmigrate", arrived=True), undoes=False, migration=True, spares_dead_hosts=True),
-    Row("failmigrate", live("failmigrate", arrived=True), undoes=False, migration=True, spares_dead_hosts=True),
+    Row("postmigrate", live("postmigrate", arrived=True), migration=True, **AWAY_FROM_HOST),
+    Row("failmigrate", live("failmigrate", arrived=True), migration=True, **AWAY_FROM_HOST),
     Row("tm-monitor", monitor),
-)  # fmt: skip
+)

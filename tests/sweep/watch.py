@@ -12,7 +12,7 @@ class Watch:
     def __init__(self, cluster: Cluster, *, migration: bool) -> None:
         self._cluster = cluster
         self._migration = migration
-        self.broken: list[str] = []
+        self._broken: list[str] = []
         self._gone: list[str] = []
         with cluster.lock:
             self._names = {each.name for each in cluster.table(Volume).values() if not each.snapshot}
@@ -23,9 +23,12 @@ class Watch:
         with self._cluster.lock:
             self._cluster.watchers.remove(self._look)
 
-    def vanished(self, kept: set[str]) -> list[str]:
-        """Which of the volumes that are there before and after were gone for a moment (I11)."""
-        return sorted({name for name in self._gone if name in kept})
+    def broken_rules(self) -> list[str]:
+        """What broke, and which volumes that were there and are there were gone for a moment (I11)."""
+        kept = {each.name for each in self._cluster.table(Volume).values() if not each.snapshot}
+        gone = sorted({name for name in self._gone if name in kept})
+        broken = [f"I11: volume {name} was gone for a moment" for name in gone]
+        return broken + list(dict.fromkeys(self._broken))
 
     def _look(self, changes: list[Change]) -> None:
         for _, new in changes:
@@ -39,7 +42,7 @@ class Watch:
         """I2. Snapshots that StorPool makes and removes by itself have no tags."""
         by_itself = volume.transient or volume.auto_name or volume.gone_at
         if not by_itself and not {"virt", "nloc"} <= set(volume.tags):
-            self.broken.append(f"I2: {volume.title} has no owner in its tags: {volume.tags}")
+            self._broken.append(f"I2: {volume.title} has no owner in its tags: {volume.tags}")
 
     def _one_writer(self) -> None:
         """I4."""
@@ -47,4 +50,4 @@ class Watch:
             writers = [client for client, each in clients.items() if each.rights == "rw"]
             if len(writers) > 1:
                 title = self._cluster.table(Volume)[gid].title
-                self.broken.append(f"I4: {title} can be written by clients {writers}")
+                self._broken.append(f"I4: {title} can be written by clients {writers}")
