@@ -1,0 +1,96 @@
+"""A lab that one world after the other stands on, with a second StorPool cluster for those that need one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+
+from storpool_addon.lab.gate import Gate
+from storpool_addon.lab.lab import CLIENT_IDS, Lab
+from storpool_addon.lab.oned import Oned
+from storpool_addon.simulator import Simulator
+from storpool_addon.simulator.cluster import Cluster
+from storpool_addon.simulator.records import Attachment, Volume
+
+NODES = ("node1", "node2", "node3")
+SECOND_DATASTORE = 102
+# What the lab itself put into a host's /var/lib/one.
+_KEPT = ("remotes", ".one", ".ssh")
+
+
+class Ground(Lab):
+    """Three nodes. second: the other cluster; its only client is node2, its only datastore 102."""
+
+    def __init__(self, directory: str, tree: str) -> None:
+        super().__init__(directory, tree, nodes=NODES)
+        self.second: Simulator | None = None
+
+    def close(self) -> None:
+        """End everything that the world started."""
+        if self.second:
+            self.second.stop()
+        super().close()
+
+    @property
+    def simulators(self) -> list[Simulator]:
+        """All that there are."""
+        return [each for each in (self.simulator, self.second) if each]
+
+    @property
+    def clusters(self) -> list[Cluster]:
+        """Theirs."""
+        return [each.cluster for each in self.simulators]
+
+    def add_second(self) -> None:
+        """Let oned have a datastore on the other cluster."""
+        if self.second is None:
+            self.second = Simulator(
+                os.path.join(self.directory, "second"),
+                dev_dir=f"{self.devices}/{{client}}/storpool",
+                clients={CLIENT_IDS["node2"]: "node2"},
+                templates=[f"one-ds-{SECOND_DATASTORE}"],
+                cluster_id="d.m",
+                gate=Gate(self.conductor),
+            ).start()
+        host, port, token = self.second.endpoint
+        wanted = {"SP_API_HTTP_HOST": host, "SP_API_HTTP_PORT": str(port), "SP_AUTH_TOKEN": token}
+        self.oned.add_image_datastore(SECOND_DATASTORE, BRIDGE_LIST="node2", **wanted)
+
+    def clear(self) -> None:
+        """Empty the world: quicker than to make another."""
+        self.hosts.restart()
+        for each in self.simulators:
+            _empty_cluster(each.cluster)
+            each.requests.clear()
+        _forget(self.oned)
+        for host in (self.hosts.frontend, *self.hosts.nodes.values()):
+            _empty(host.path("/var/lib/one"), _KEPT)
+            _empty(host.path("/var/tmp"), ())
+
+
+def _empty_cluster(cluster: Cluster) -> None:
+    with cluster.lock:
+        with cluster.change():
+            for kind in (Attachment, Volume):
+                for record in list(cluster.table(kind).values()):
+                    cluster.drop(record)
+        cluster.opened.clear()
+
+
+def _forget(oned: Oned) -> None:
+    fresh = Oned(oned.frontend, "")
+    for pool in (oned.images, oned.vms, oned.datastores):
+        pool.clear()
+    oned.next_image, oned.next_vm = fresh.next_image, fresh.next_vm
+    oned.add_system_datastore()
+    oned.add_image_datastore()
+
+
+def _empty(directory: str, kept: Sequence[str]) -> None:
+    for name in set(os.listdir(directory)) - set(kept):
+        path = os.path.join(directory, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
