@@ -140,7 +140,7 @@ def _take_packages(content: str) -> None:
     """OpenNebula's own context packages, for guests that install them from the image."""
     if not os.path.isdir(PACKAGES):
         raise ConfigError(
-            f"INCLUDE_CONTEXT_PACKAGES: the front-end has no {PACKAGES}; install opennebula's context packages"
+            f"INCLUDE_CONTEXT_PACKAGES: the front-end has no {PACKAGES}; install the context packages"
             " there or unset it"
         )
     with os.scandir(PACKAGES) as entries:
