@@ -146,12 +146,14 @@ class Desk:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.bind(address)
         self._socket.listen(64)
-        threading.Thread(target=self._serve, daemon=True, name="conductor").start()
+        self._thread = threading.Thread(target=self._serve, daemon=True, name="conductor")
+        self._thread.start()
 
     def close(self) -> None:
         """Answer nobody any more."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._socket.close()
 
     def _serve(self) -> None:

@@ -25,7 +25,6 @@ from storpool_addon.lab.objects import READY, Image
 from storpool_addon.lab.oned import Oned
 from storpool_addon.lab.real import RealHosts
 from storpool_addon.lab.rpc import RpcServer
-from storpool_addon.lab.saved import Saved
 from storpool_addon.simulator import Simulator
 
 HOME = "/var/lib/one"
@@ -79,27 +78,12 @@ class Lab:
         self._ends.callback(self.hosts.close)
         desk = self.hosts.within(lambda: Desk(self.conductor, address))
         self._ends.callback(desk.close)
-        self.simulator = self._simulator(("127.0.0.1", 0))
-        self._ends.callback(self._stop_storpool)
+        self.simulator = self._simulator()
+        self._ends.callback(self.simulator.stop)
         try:
             self.hosts.within(self.simulator.start)
         except OSError as error:
             raise NoHosts(f"StorPool cannot be played here: {error}") from error
-
-    def _stop_storpool(self) -> None:
-        # Not bound before: `restore` puts another simulator in the place of the first.
-        self.simulator.stop()
-
-    def save(self) -> Saved:
-        """Remember the world as it is now."""
-        return Saved.take(self)
-
-    def restore(self, saved: Saved) -> None:
-        """Make the world what it was; the records in oned's pools are new ones then."""
-        self.simulator.stop()
-        saved.put_back(self)
-        self.simulator = self._simulator(self.simulator.listen)
-        self.hosts.within(self.simulator.start)
 
     def __enter__(self) -> Lab:
         return self
@@ -150,19 +134,23 @@ class Lab:
         """Run all scripts of a verb; StepFailed when oned would call it failed. seen: told of each script."""
         return self._walk(steps, None, seen)[1]  # type: ignore[return-value]
 
-    def until(self, steps: Steps[T], name: str) -> Command:
-        """Run the scripts of a verb up to the first of that name, which is given back and not run."""
-        command = self._walk(steps, name, None)[0]
+    def until(self, steps: Steps[T], name: str, occurrence: int = 1) -> Command:
+        """Run the scripts of a verb up to one of that name, which is given back and not run."""
+        command = self._walk(steps, (name, occurrence), None)[0]
         if command is None:
             raise LookupError(f"no script {name} in this verb")
         return command
 
     def _walk(
-        self, steps: Steps[T], stop: str | None, seen: Callable[[Command, Result], None] | None
+        self, steps: Steps[T], stop: tuple[str, int] | None, seen: Callable[[Command, Result], None] | None
     ) -> tuple[Command | None, T | None]:
+        met = 0
         try:
             command = next(steps)
-            while command.name != stop:
+            while True:
+                met += stop is not None and command.name == stop[0]
+                if stop is not None and command.name == stop[0] and met == stop[1]:
+                    return command, None
                 result = self.run(command)
                 if seen:
                     seen(command, result)
@@ -170,7 +158,6 @@ class Lab:
                 command = steps.throw(failure) if failure else steps.send(result)
         except StopIteration as end:
             return None, end.value
-        return command, None
 
     # StorPool
 
@@ -225,14 +212,13 @@ class Lab:
 
     # Furniture
 
-    def _simulator(self, listen: tuple[str, int]) -> Simulator:
+    def _simulator(self) -> Simulator:
         return Simulator(
             os.path.join(self.directory, "storpool"),
             dev_dir=os.path.join(self.devices, "{client}", "storpool"),
             clients={CLIENT_IDS[name]: name for name in (FRONTEND, *self.hosts.nodes)},
             templates=["one-ds-100", "one-ds-101"],
             gate=Gate(self.conductor),
-            listen=listen,
             **self._options,  # type: ignore[arg-type]
         )
 

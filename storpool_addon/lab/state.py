@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # A global id inside a name, and the number that StorPool gives a snapshot made by baseOn.
 _MADE_UP = re.compile(r"\bd\.n\.[0-9a-z]+|(?<=@)\d+")
 _CHUNK = 1 << 20
+EMPTY = "empty"
 # What oned and people keep there is not the driver's doing.
 _NOT_OURS = ("remotes", ".one", ".ssh")
 
@@ -40,9 +41,8 @@ class State(NamedTuple):
 def picture(lab: Lab) -> State:
     """The world as it is now."""
     clients = {client.id: client.name for client in lab.simulator.cluster.clients().values()}
-    volumes = [_volume(lab, each) for each in lab.storpool("VolumesList")]
-    # A snapshot that baseOn made goes by itself once nothing is based on it.
-    snapshots = [_volume(lab, each) for each in lab.storpool("SnapshotsList") if "@" not in each["name"]]
+    volumes = [_volume(lab, each) for each in lab.storpool("VolumesList") if _stays(each)]
+    snapshots = [_volume(lab, each) for each in lab.storpool("SnapshotsList") if _stays(each)]
     attachments = [
         f"{_plain(each['volume'])} on {clients[each['client']]} {each['rights']}"
         for each in lab.storpool("AttachmentsList")
@@ -67,24 +67,29 @@ def tree(directory: str) -> list[str]:
 
 def digest(path: str) -> str:
     """The sha256 of a file up to its last byte that is not zero: a hole, a zero and nothing are the same."""
-    content, zeros = hashlib.sha256(), 0
+    content, zeros, kept_any = hashlib.sha256(), 0, False
     with open(path, "rb") as file:
         while block := file.read(_CHUNK):
             kept = block.rstrip(b"\0")
             if kept:
                 content.update(b"\0" * zeros + kept)
-                zeros = 0
+                zeros, kept_any = 0, True
             zeros += len(block) - len(kept)
-    return content.hexdigest()[:16]
+    return content.hexdigest()[:16] if kept_any else EMPTY
 
 
 def _volume(lab: Lab, fields: dict[str, Any]) -> str:
     tags = ",".join(f"{key}={_plain(value)}" for key, value in sorted(fields.get("tags", {}).items()))
     record = lab.simulator.cluster.find(f"~{fields['globalId']}")
-    content = digest(lab.simulator.cluster.data.path(record.data)) if record and record.data else "empty"
+    content = digest(lab.simulator.cluster.data.path(record.data)) if record and record.data else EMPTY
     dated = " goes by itself" if fields.get("targetDeleteDate") else ""
     parent, template = _plain(fields["parentName"]), fields["templateName"]
     return f"{_plain(fields['name'])} {fields['size']} {template} <{parent}> {tags} {content}{dated}"
+
+
+def _stays(fields: dict[str, Any]) -> bool:
+    """Not so what is being deleted (its name begins with a star), or what baseOn made."""
+    return not fields["name"].startswith("*") and "@" not in fields["name"]
 
 
 def _plain(text: str) -> str:

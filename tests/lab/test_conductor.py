@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import pytest
 
 from storpool_addon.lab.conductor import AFTER, BEFORE, FAIL, KILL, Call, Conductor, Desk, Fault, described
 
+NUMBERS = itertools.count()
 CALLS = [("api", "A"), ("rpc", "B"), ("api", "A")]
 
 
@@ -100,7 +102,7 @@ def said(address: str, *lines: str) -> list[str]:
     ],
 )
 def test_a_program_asks_at_the_desk(fault: Fault | None, lines: int, wanted: list[str]) -> None:
-    conductor, address = Conductor(), f"\0test-desk-{os.getpid()}"
+    conductor, address = Conductor(), f"\0test-desk-{os.getpid()}-{next(NUMBERS)}"
     desk = Desk(conductor, address)
     conductor.begin(fault)
     conductor.started(100)
@@ -111,7 +113,7 @@ def test_a_program_asks_at_the_desk(fault: Fault | None, lines: int, wanted: lis
 
 
 def test_a_process_counts_once_and_only_as_a_child_of_the_action() -> None:
-    conductor, address = Conductor(), f"\0test-desk-{os.getpid()}"
+    conductor, address = Conductor(), f"\0test-desk-{os.getpid()}-{next(NUMBERS)}"
     desk = Desk(conductor, address)
     conductor.begin(Fault(1, BEFORE))
     conductor.started(100)
