@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from storpool_addon.config import Config
 from storpool_addon.datastore import fetch, source, sparse
 from storpool_addon.datastore.fetch import Digests, Stream
-from storpool_addon.datastore.web import Web
 from storpool_addon.errors import StateError
 
 if TYPE_CHECKING:
@@ -126,6 +125,9 @@ def downloaded(driver: Driver, wanted: Wanted, url: str) -> Generator[bytes, Non
 def _begin(driver: Driver, wanted: Wanted, stack: ExitStack) -> _Begun:
     where = source.classify(wanted.path)
     if isinstance(where, source.Web):
+        # With it comes all of HTTP and TLS, which an image that is a file has no use for.
+        from storpool_addon.datastore.web import Web
+
         web = stack.enter_context(Web(where.url, driver.environ, driver.log))
         length, blocks = web.open()
         return _Begun(stack.enter_context(closing(blocks)), length, url=where.url)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 from storpool_addon.config import Config
 from storpool_addon.datastore import compression, fetch, formats, opening, source
 from storpool_addon.datastore.formats import HEAD_SIZE, ReadAt
-from storpool_addon.datastore.web import Web
 from storpool_addon.errors import StateError
 from storpool_addon.units import bytes_to_mib_up
 
@@ -95,6 +94,9 @@ def _count(blocks: Iterable[bytes], name: str) -> int:
 def _facts(driver: Driver, wanted: opening.Wanted, stack: ExitStack) -> Facts:
     where, name = source.classify(wanted.path), source.shown(wanted.path)
     if isinstance(where, source.Web):
+        # With it comes all of HTTP and TLS, which an image that is a file has no use for.
+        from storpool_addon.datastore.web import Web
+
         web = stack.enter_context(Web(where.url, driver.environ, driver.log))
         length, head = web.probe()
         return Facts(name, length, head, web.read_at, lambda: web.open()[1])
