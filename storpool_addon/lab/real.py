@@ -134,7 +134,7 @@ class RealHosts:
         if os.getuid() != 0:
             raise NoHosts("real hosts need root; hosts are played by files instead")
         self._directory = directory
-        self._network = _made_by_thread(namespaces.fresh_network)
+        self._network = _network()
         self._temporary = os.path.join(directory, "tmp")
         self._hosts: list[RealHost] = []
         everyone = [FRONTEND, *names]
@@ -247,6 +247,14 @@ class RealHosts:
                 os.chmod(host.path(path), 0o700 if path.endswith("ssh") else 0o755)
             os.chmod(host.path("/var/tmp"), 0o1777)
             os.chmod(host.layout.files, 0o755)
+
+
+def _network() -> int:
+    try:
+        return _made_by_thread(namespaces.fresh_network)
+    except OSError as error:
+        reason = f"a network of their own is refused ({error.strerror})"
+        raise NoHosts(f"real hosts cannot be started here: {reason}") from error
 
 
 def as_user() -> list[str]:
