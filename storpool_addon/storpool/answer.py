@@ -9,6 +9,8 @@ from storpool_addon.errors import StorPoolLost, StorPoolNonsense, StorPoolRefuse
 
 OK = 200
 SERVER_ERROR = 500
+# What HTTP has for a token that is wrong, or that may not do this.
+_NOT_YOU = (401, 403)
 _LONGEST_LINE = 500
 
 
@@ -58,6 +60,8 @@ def _refusal(error: Any, status: int, what: str) -> StorPoolRefused:
         error = {"descr": error}
     name = one_line(error.get("name"))
     descr = one_line(error.get("descr")) or ("" if name else f"HTTP {status}")
+    if status in _NOT_YOU:
+        descr = f"{descr or name}; check SP_AUTH_TOKEN"
     return StorPoolRefused(what, name, descr, error.get("transient") is True)
 
 
