@@ -105,7 +105,7 @@ def _spec(host: Host, keep: Sequence[str]) -> dict[str, object]:
 def enter_command(pid: int, *, as_root: bool) -> list[str]:
     """What precedes a command line so that it runs in the view that process `pid` holds."""
     user = [] if as_root else ["--user", "--preserve-credentials"]
-    return [program("nsenter"), "-t", str(pid), *user, "-m", "-u", "--"]
+    return [program("nsenter"), "-t", str(pid), *user, "-m", "-u", "-r", "--"]
 
 
 def _without_user(enter: Sequence[str]) -> list[str]:

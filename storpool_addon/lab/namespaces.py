@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -85,7 +86,12 @@ class View:
     """The file system as one host sees it; made in the mount namespace that it is for."""
 
     def __init__(self) -> None:
-        mount("none", "/", flags=MS_REC | MS_PRIVATE)
+        try:
+            mount("none", "/", flags=MS_REC | MS_PRIVATE)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            _leave_chroot()
         self._covered: set[str] = set()
 
     def bind(self, source: str, target: str, keep: Iterable[str] = ()) -> None:
@@ -145,6 +151,15 @@ class View:
             self._covered.add(directory)
         elif directory not in self._covered:
             self.cover(directory)
+
+
+def _leave_chroot() -> None:
+    """Where the root is a mere directory, a chroot, make it a mount of its own, which can be private."""
+    anywhere = "/tmp"
+    mount("/", anywhere, flags=MS_BIND | MS_REC)
+    mount("none", anywhere, flags=MS_REC | MS_PRIVATE)
+    os.chroot(anywhere)
+    os.chdir("/")
 
 
 def _closed_directory(path: str) -> str:

@@ -80,7 +80,9 @@ class RealHost(Host):
         if "error" in answer:
             raise NoHosts(f"host {self.name} cannot be started here: {answer['error']}")
         self._pid = answer["pid"]
-        kinds = ["-m", "-u", "-i", "-n"] if self.name == FRONTEND else ["-m", "-u", "-i", "-n", "-p"]
+        kinds = (
+            ["-m", "-u", "-i", "-n", "-r"] if self.name == FRONTEND else ["-m", "-u", "-i", "-n", "-r", "-p"]
+        )
         self.enter = [program("nsenter"), "-t", str(self._pid), *kinds, "--", *as_user()]
 
     def power_off(self, *, hang: bool = False) -> None:
@@ -111,7 +113,7 @@ class RealHost(Host):
         """Signal every process of the host but the first."""
         pid = f"kill -{number.name[3:]} -1 2>/dev/null; true"
         subprocess.run(
-            [program("nsenter"), "-t", str(self._pid), "-p", "-m", "--", "bash", "-c", pid], check=False
+            [program("nsenter"), "-t", str(self._pid), "-p", "-m", "-r", "--", "bash", "-c", pid], check=False
         )
 
 
