@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Callable
 
 from storpool_addon.errors import AddonError
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let signals wait for the end of the block.
+
+    For a call that changes something and has to be taken back: were it cut off before its answer, StorPool
+    might carry it out after the undo, or nobody would know that there is something to undo.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Undo:

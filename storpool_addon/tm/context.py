@@ -14,7 +14,7 @@ from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import Many, number, protocol, text
 from storpool_addon.opennebula.vm import Vm
-from storpool_addon.undo import Undo
+from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import round_up_to_sector
 from storpool_addon.volumes import Placement, Volumes
 
@@ -46,10 +46,11 @@ def context(driver: Driver, files: list[str], target: Location, vm_id: int, data
             size = round_up_to_sector(os.path.getsize(image))
             template = names.template(driver.config.one_px, system.id)
             wanted = _tags(volumes, vm, system, target.disk_id)
-            if volumes.ensure(name, size=size, template=template, tags=wanted):
-                undo.add(f"delete volume {name}", volumes.discard, name)
             client = driver.client_id(target.host, vm, system)
-            volumes.place([Placement(name, client)])
+            with uninterrupted():
+                if volumes.ensure(name, size=size, template=template, tags=wanted):
+                    undo.add(f"delete volume {name}", volumes.discard, name)
+                volumes.place([Placement(name, client)])
             vmdir.write(driver.hosts.on(target.host), target.path, name, content)
     if volumes.config.readonly_mode == "ro":
         volumes.place([Placement(name, client, "ro")])

@@ -10,7 +10,7 @@ from storpool_addon.opennebula.location import absolute
 from storpool_addon.opennebula.protocol import Optional, number, protocol, text
 from storpool_addon.opennebula.vm import Vm
 from storpool_addon.tm import disks
-from storpool_addon.undo import Undo
+from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.volumes import Placement, Volumes
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def premigrate(
         for share in _shares(driver, vm, system):
             there = share.on(driver, vm, target)
             undo.add(f"detach from {target}", share.volumes.place, share.on(driver, vm, source))
-            share.volumes.share(there)
+            with uninterrupted():
+                share.volumes.share(there)
         if _keeps_home(driver, system, caller):
             vmdir.copy_to(driver.hosts.on(source), directory, target, directory)
         if caller is None:

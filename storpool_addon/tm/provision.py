@@ -13,7 +13,7 @@ from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.tm import disks
 from storpool_addon.tm.disks import Subject
-from storpool_addon.undo import Undo
+from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import mib_to_bytes
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ def _copy(driver: Driver, undo: Undo, disk: Subject, image: str) -> None:
     grown = mib_to_bytes(size_mib) if size_mib and original and size_mib > original else None
     template = None if disk.config.no_volume_template else _template(disk)
     wanted = _tags(driver, disk, qos.VM_FIRST)
-    if disk.volumes.create(disk.volume, base_on=image, size=grown, template=template, tags=wanted):
-        undo.add(f"delete volume {disk.volume}", disk.volumes.discard, disk.volume)
+    with uninterrupted():
+        if disk.volumes.create(disk.volume, base_on=image, size=grown, template=template, tags=wanted):
+            undo.add(f"delete volume {disk.volume}", disk.volumes.discard, disk.volume)
 
 
 def _lend(driver: Driver, undo: Undo, disk: Subject, host: str) -> None:
@@ -91,15 +92,18 @@ def _lend(driver: Driver, undo: Undo, disk: Subject, host: str) -> None:
     wanted = _tags(driver, disk, qos.IMAGE_FIRST)
     client = driver.client_id(host, disk.vm, disk.datastore)
     undo.add(f"detach volume {disk.volume} from {host}", disk.volumes.withdraw, disk.volume, client)
-    disk.volumes.place([disk.placement(client)])
+    with uninterrupted():
+        disk.volumes.place([disk.placement(client)])
     old = {key: before.tags.get(key, "") for key in wanted}
     undo.add(f"give volume {disk.volume} its tags back", disk.volumes.tag, disk.volume, old)
-    disk.volumes.tag(disk.volume, wanted)
+    with uninterrupted():
+        disk.volumes.tag(disk.volume, wanted)
 
 
 def _attach(driver: Driver, disk: Subject, host: str) -> None:
     client = driver.client_id(host, disk.vm, disk.datastore)
-    disk.volumes.place([disk.placement(client)])
+    with uninterrupted():
+        disk.volumes.place([disk.placement(client)])
 
 
 def _template(disk: Subject) -> str:
@@ -124,8 +128,9 @@ def _volatile(driver: Driver, disk: Subject, target: Location, size_mib: int, ma
     template = _template(disk)
     wanted = _tags(driver, disk, qos.VM_FIRST)
     with Undo(driver.log) as undo:
-        if disk.volumes.create(disk.volume, size=size, template=template, tags=wanted):
-            undo.add(f"delete volume {disk.volume}", disk.volumes.discard, disk.volume)
+        with uninterrupted():
+            if disk.volumes.create(disk.volume, size=size, template=template, tags=wanted):
+                undo.add(f"delete volume {disk.volume}", disk.volumes.discard, disk.volume)
         _attach(driver, disk, target.host)
         shell = driver.hosts.on(target.host)
         if make:
