@@ -62,15 +62,22 @@ def _install(report: Report, tree: str) -> None:
 
 def _lab(report: Report, directory: str, tree: str) -> Lab:
     """Real hosts when this machine allows them, else hosts that are played by files."""
-    try:
-        lab = Lab(os.path.join(directory, "real"), tree, real=True)
-    except NoHosts as reason:
-        report.say(f"    {reason}")
-        lab = Lab(os.path.join(directory, "fast"), tree)
-        report.say("    each host is a private view of the file system; devices are files")
-    else:
-        report.say("    each host has its own sshd, processes and loop devices; the driver runs as oneadmin")
-    return lab
+    kinds = (
+        (True, False, "each host has its own sshd, processes and loop devices; the driver runs as oneadmin"),
+        (False, False, "each host is a private view of the file system; devices are files"),
+        (False, True, "each host is a directory, devices are files, and paths are replaced in commands"),
+    )
+    reason = NoHosts("no hosts")
+    for number, (real, plain, what) in enumerate(kinds):
+        try:
+            lab = Lab(os.path.join(directory, f"lab{number}"), tree, real=real, plain=plain)
+        except NoHosts as refusal:
+            reason = refusal
+            report.say(f"    {reason}")
+        else:
+            report.say(f"    {what}")
+            return lab
+    raise reason
 
 
 def _missing_tools() -> list[str]:

@@ -19,6 +19,8 @@ T = TypeVar("T")
 class FastHosts:
     """Hosts that are no more than a view of the file system; a program in the place of ssh leads to them."""
 
+    frontend_has_devices = True
+
     def __init__(
         self, directory: str, names: Sequence[str], devices: str, desk: str, keep: Sequence[str] = ()
     ) -> None:
@@ -46,6 +48,10 @@ class FastHosts:
         words = {**environment, "PATH": f"{programs}:{SYSTEM_PATH}", "TMPDIR": self._temporary}
         assigned = [f"{name}={value}" for name, value in words.items()]
         return [*self.frontend.enter, "env", "-i", "-C", directory, *assigned, *argv]
+
+    def given(self, stdin: bytes) -> bytes:
+        """See Hosts."""
+        return stdin
 
     def within(self, function: Callable[[], T]) -> T:
         """See Hosts."""

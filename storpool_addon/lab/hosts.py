@@ -42,6 +42,12 @@ def layout(directory: str, devices: str, name: str) -> Layout:
     return Layout(os.path.join(directory, "hosts", name), os.path.join(devices, name))
 
 
+def captured(argv: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """Run a command line to its end, nothing on its input."""
+    nothing = subprocess.DEVNULL
+    return subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, stdin=nothing, check=False)
+
+
 class Host:
     """One host of the lab, or its front-end."""
 
@@ -92,10 +98,7 @@ class Host:
 
     def run(self, command: str, *, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a bash command on the host, as somebody logged in there."""
-        argv = [*self.enter, *self.login, "bash", "-c", command]
-        return subprocess.run(
-            argv, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL, check=False
-        )
+        return captured([*self.enter, *self.login, "bash", "-c", command], timeout_s)
 
     def power_off(self, *, hang: bool = False) -> None:
         """The host is gone: nobody answers there; with `hang` connections open, and nothing more happens."""
@@ -120,9 +123,13 @@ class Hosts(Protocol):
 
     frontend: Host
     nodes: dict[str, Host]
+    frontend_has_devices: bool
 
     def action_argv(self, argv: Sequence[str], environment: Mapping[str, str], directory: str) -> list[str]:
         """The command line that becomes `argv` on the front-end, in the very same process."""
+
+    def given(self, stdin: bytes) -> bytes:
+        """What an action reads, in the words of the front-end."""
 
     def within(self, function: Callable[[], T]) -> T:
         """Call a function so that the sockets it makes are in the hosts' network."""

@@ -23,6 +23,7 @@ from storpool_addon.lab.images import Images
 from storpool_addon.lab.machines import Machines
 from storpool_addon.lab.objects import READY, Image
 from storpool_addon.lab.oned import Oned
+from storpool_addon.lab.plain import PlainHosts
 from storpool_addon.lab.real import RealHosts
 from storpool_addon.lab.rpc import RpcServer
 from storpool_addon.simulator import Simulator
@@ -41,7 +42,7 @@ class Lab:
 
     tree: where install.py --root put the driver. directory: a new directory for all that the world holds.
     real: hosts with sshd and block devices of their own, for which one has to be root; control_master: their
-    ssh keeps connections open.
+    ssh keeps connections open. plain: hosts without views of their own, for machines that refuse those.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Lab:
         nodes: Sequence[str] = ("node1", "node2"),
         version: str = "7.4",
         real: bool = False,
+        plain: bool = False,
         control_master: bool = False,
         **simulator_options: object,
     ) -> None:
@@ -61,9 +63,12 @@ class Lab:
         self.conductor = Conductor()
         self._options = {"devices": "loop" if real else "file", **simulator_options}
         self._ends = ExitStack()
+        kind: Callable[..., Hosts] = PlainHosts if plain else FastHosts
+        if real:
+            kind = partial(RealHosts, control_master=control_master)
         with ExitStack() as undo:
             undo.callback(self._ends.close)
-            self._start(nodes, partial(RealHosts, control_master=control_master) if real else FastHosts)
+            self._start(nodes, kind)
             undo.pop_all()
         self.oned = Oned(FRONTEND, os.path.join(tree, REMOTES[1:]), version=version)
         self.rpc = self.hosts.within(lambda: RpcServer(self.oned, self.conductor))
@@ -123,7 +128,7 @@ class Lab:
         )
         self.conductor.started(process.pid)
         try:
-            stdout, stderr = process.communicate(command.stdin, timeout=timeout_s)
+            stdout, stderr = process.communicate(self.hosts.given(command.stdin), timeout=timeout_s)
         finally:
             process.kill()
             calls = self.conductor.end()
@@ -224,7 +229,9 @@ class Lab:
 
     def _furnish(self, nodes: Sequence[str]) -> None:
         self.oned.add_system_datastore()
-        self.oned.add_image_datastore()
+        images = self.oned.add_image_datastore()
+        if not self.hosts.frontend_has_devices:
+            images.attributes["BRIDGE_LIST"] = " ".join(nodes)
         for name in nodes:
             self.oned.add_host(name, CLIENT_IDS[name])
         frontend = self.hosts.frontend

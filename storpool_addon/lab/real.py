@@ -123,6 +123,8 @@ class RealHosts:
     control_master: ssh keeps its connections open, as OpenNebula's installation suggests.
     """
 
+    frontend_has_devices = True
+
     def __init__(
         self,
         directory: str,
@@ -174,6 +176,10 @@ class RealHosts:
         words = {**environment, "PATH": f"{programs}:{SYSTEM_PATH}", "TMPDIR": self._temporary}
         assigned = [f"{name}={value}" for name, value in words.items()]
         return [*self.frontend.enter, program("env"), "-i", "-C", directory, *assigned, *argv]
+
+    def given(self, stdin: bytes) -> bytes:
+        """See Hosts."""
+        return stdin
 
     def within(self, function: Callable[[], T]) -> T:
         """See Hosts."""

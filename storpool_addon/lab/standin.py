@@ -55,10 +55,16 @@ def tool(desk: str, directory: str) -> NoReturn:
     _run(Desk(desk), [real, *sys.argv[1:]], [name, *sys.argv[1:]])
 
 
-def ssh(desk: str | None, hosts: dict[str, str], enter: dict[str, list[str]]) -> NoReturn:
+def ssh(
+    desk: str | None,
+    hosts: dict[str, str],
+    enter: dict[str, list[str]],
+    paths: dict[str, dict[str, str]] | None = None,
+) -> NoReturn:
     """Be ssh(1) to the hosts of the lab.
 
     hosts: where each host's power state is written. enter: the command line that precedes one run on it.
+    paths: what to put in the place of paths in a command for a host that has no view of its own.
     """
     host, command = _parsed(sys.argv[1:])
     asked = Desk(desk)
@@ -72,13 +78,24 @@ def ssh(desk: str | None, hosts: dict[str, str], enter: dict[str, list[str]]) ->
         time.sleep(3600)
     if power != "on":
         _fail(f"ssh: connect to host {host} port 22: No route to host")
-    argv = [*enter[host], "bash", "-c", command]
+    argv = [*enter[host], "bash", "-c", translated(command, paths[host]) if paths else command]
     if verdict == "act":
         os.execvp(argv[0], argv)
     status = os.spawnvp(os.P_WAIT, argv[0], argv)
     if asked.done() == "refuse":
         _fail(f"client_loop: send disconnect: Broken pipe to {host}")
     os._exit(status if status >= 0 else _LOST)
+
+
+def translated(text: str, paths: dict[str, str]) -> str:
+    """A text with some paths replaced by others, in one pass from left to right, the longest path first."""
+    wanted = sorted(paths, key=len, reverse=True)
+    found, start = [], 0
+    while start < len(text):
+        path = next((each for each in wanted if text.startswith(each, start)), None)
+        found.append(text[start] if path is None else paths[path])
+        start += 1 if path is None else len(path)
+    return "".join(found)
 
 
 def _run(desk: Desk, argv: list[str], shown: list[str]) -> NoReturn:

@@ -9,6 +9,7 @@ import pytest
 
 from storpool_addon.lab import demo
 from storpool_addon.lab.command import Command, Result, StepFailed
+from storpool_addon.lab.hosts import NoHosts
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.report import Report
 from storpool_addon.lab.story import Story
@@ -19,11 +20,16 @@ def out() -> io.StringIO:
     return io.StringIO()
 
 
-def test_the_story_ends_well(lab: Lab, tmp_path: Path, out: io.StringIO) -> None:
+@pytest.mark.parametrize("plain", [False, True])
+def test_the_story_ends_well(installed_tree: str, tmp_path: Path, out: io.StringIO, plain: bool) -> None:
     (tmp_path / "scratch").mkdir()
     report = Report(out)
-    lab.configure(DELAY_DELETE="48h")
-    Story(lab, report, str(tmp_path / "scratch")).tell()
+    try:
+        lab = Lab(str(tmp_path / "lab"), installed_tree, plain=plain)
+    except NoHosts as reason:
+        pytest.skip(str(reason))
+    with lab:
+        Story(lab, report, str(tmp_path / "scratch")).tell()
     assert report.is_well, out.getvalue()
     assert len(report.lines) == 14
     assert all(line.checks for line in report.lines)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from storpool_addon.lab.standin import translated
+
 PARSE = "from storpool_addon.lab import standin; print(*standin._parsed(__import__('sys').argv[1:]), sep='|')"
 
 
@@ -35,3 +37,17 @@ def test_what_ssh_refuses_is_refused(words: str) -> None:
     done = parsed(*words.split())
     assert done.returncode == 255
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("ln -s /dev/storpool/x /var/lib/one//y", "ln -s /D/x /O//y"),
+        ("/dev/storpool-byid/x", "/B/x"),
+        ("/keep/var/tmp/x /var/tmp/x", "/keep/var/tmp/x /T/x"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_paths_are_replaced_once_and_the_longest_first(text: str, wanted: str) -> None:
+    paths = {"/dev/storpool": "/D", "/dev/storpool-byid": "/B", "/var/lib/one": "/O", "/var/tmp": "/T"}
+    assert translated(text, {**paths, "/keep/var/tmp": "/keep/var/tmp"}) == wanted
