@@ -112,12 +112,16 @@ def _copy(driver: Driver, source: Side, target: Side, image: Image, original: Vo
     draft = Draft(target.volumes, name, writer.name, client)
     what = f"copying volume {original.name} to {name} in another cluster"
     with Undo(driver.log) as undo, ExitStack() as stack:
-        snapshot = _lend(driver, source, original, image, reader, stack)
         template = names.template(config.one_px, target.datastore.id)
+        # The volume first: a second run at the same time ends there, and does not take our snapshot away.
         draft.create(undo, size=_size(image, original), template=template, tags=_tags(target, image))
+        snapshot = _lend(driver, source, original, image, reader, stack)
         argv = _reading(source, reader, snapshot, original.size)
         digest = _transfer(driver, argv, original.size, Target(writer, device(name)), what)
         _compare(writer, name, original.size, digest, what)
+        # Before the copy counts as finished: a later run would not look for the snapshot any more.
+        stack.pop_all()
+        _take_back(source, snapshot)
         draft.finish()
 
 
@@ -135,21 +139,26 @@ def _lend(
         # A killed run left it; an image that is being cloned does not change.
         if error.name != "objectExists" or wanted.items() - api.snapshot(name).tags.items():
             raise
-    stack.callback(_take_back, source, name)
+    stack.callback(_try_to_take_back, source, name)
     items = [Reassign(snapshot=name, ro=[client])]
     api.volumes_reassign_wait(items, attach_timeout_s=source.config.attach_timeout_s)
     return name
 
 
 def _take_back(source: Side, name: str) -> None:
-    """Detach and delete the snapshot. What fails is logged: StorPool deletes it in time."""
-    api, log = source.volumes.api, source.volumes.log
+    """Detach and delete the snapshot."""
+    api = source.volumes.api
+    items = [Reassign(snapshot=name, detach="all", force=True)]
+    api.volumes_reassign_wait(items, attach_timeout_s=source.config.attach_timeout_s)
+    api.snapshot_delete(name)
+
+
+def _try_to_take_back(source: Side, name: str) -> None:
+    """What fails is logged: the next run takes it back, or StorPool deletes it in time."""
     try:
-        items = [Reassign(snapshot=name, detach="all", force=True)]
-        api.volumes_reassign_wait(items, attach_timeout_s=source.config.attach_timeout_s)
-        api.snapshot_delete(name)
+        _take_back(source, name)
     except AddonError as error:
-        log(f"snapshot {name} is left to StorPool to delete: {error}")
+        source.volumes.log(f"snapshot {name} is left: {error}")
 
 
 def _reading(source: Side, reader: Shell, snapshot: str, size: int) -> list[str]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 UNFINISHED = "unfinished"
 # A volume whose stream is longer than was said grows by at least so much at a time.
 GROWTH = 1 << 30
+# No global id: the volume of that name is not the one that this action was to make.
+_ANOTHERS = "another's"
 
 
 def is_finished(volumes: Volumes, name: str) -> bool:
@@ -59,7 +61,9 @@ class Draft:
         """Make it, of that many bytes, and attach it to the host; undo deletes it."""
         marked = {**tags, UNFINISHED: self._host}
         undo.add(f"delete volume {self.name}", self._discard)
-        self._volumes.create(self.name, size=size, template=template, tags=marked)
+        if not self._volumes.create(self.name, size=size, template=template, tags=marked):
+            self._global_id = _ANOTHERS
+            raise StateError(f"volume {self.name} was just made by another run; try again later")
         self._global_id = self._volumes.owned(self.name).global_id
         self.size = self._wanted = size
         self._volumes.place([Placement(self.name, self._client)])
