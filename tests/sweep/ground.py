@@ -23,7 +23,7 @@ class Ground(Lab):
     """Three nodes. second: the other cluster; its only client is node2, its only datastore 102."""
 
     def __init__(self, directory: str, tree: str) -> None:
-        super().__init__(directory, tree, nodes=NODES)
+        super().__init__(directory, tree, nodes=NODES, detect_open=True)
         self.second: Simulator | None = None
 
     def close(self) -> None:
@@ -52,6 +52,7 @@ class Ground(Lab):
                 templates=[f"one-ds-{SECOND_DATASTORE}"],
                 cluster_id="d.m",
                 gate=Gate(self.conductor),
+                detect_open=True,
             ).start()
         host, port, token = self.second.endpoint
         wanted = {"SP_API_HTTP_HOST": host, "SP_API_HTTP_PORT": str(port), "SP_AUTH_TOKEN": token}

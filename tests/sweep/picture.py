@@ -43,6 +43,21 @@ def difference(expected: Mapping[str, str], found: Mapping[str, str]) -> list[st
     return lines
 
 
+def lasting(picture: Picture) -> Picture:
+    """Without the snapshots that StorPool deletes by itself, and what hangs on them."""
+    going = {name for name, text in picture.items() if " deleted-later" in text}
+    words = {name.split()[1] for name in going}
+    kept = {name: text for name, text in picture.items() if not words & set(name.split())}
+    return {name: " ".join(_unparented(text, words)) for name, text in kept.items()}
+
+
+def _unparented(text: str, going: set[str]) -> list[str]:
+    words = text.split(" ")
+    if "of" in words and words[words.index("of") + 1] in going:
+        del words[words.index("of") : words.index("of") + 2]
+    return words
+
+
 def without_hosts(picture: Picture) -> Picture:
     """The StorPool part alone."""
     return {name: text for name, text in picture.items() if not name.startswith("file ")}
@@ -80,7 +95,9 @@ def _described(cluster: Cluster, volume: Volume) -> str:
 def _origin(cluster: Cluster, volume: Volume) -> str:
     """What the volume is a clone of; a snapshot that StorPool made for a clone stands for its volume."""
     parent = cluster.table(Volume).get(volume.parent)
-    return _without_ids(parent.title.partition("@")[0], volume) if parent else ""
+    if parent is None or parent.gone_at:
+        return ""
+    return _without_ids(parent.title.partition("@")[0], volume)
 
 
 def _content(cluster: Cluster, volume: Volume) -> str:
