@@ -95,9 +95,7 @@ def _start_holder(hosts: Sequence[Host], keep: Sequence[str]) -> subprocess.Pope
     answer = json.loads(holder.stdout.readline() or '{"error": "the holder of the views ended"}')
     if "error" in answer:
         holder.communicate()
-        raise NoHosts(
-            f"hosts cannot be played here: a private view of the file system is refused ({answer['error']})"
-        )
+        raise NoHosts(f"private views of the file system are refused here ({answer['error']})")
     for host in hosts:
         host.enter = enter_command(answer[host.name], as_root=os.getuid() == 0)
     return holder

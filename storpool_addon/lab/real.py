@@ -136,7 +136,7 @@ class RealHosts:
         control_master: bool = False,
     ) -> None:
         if os.getuid() != 0:
-            raise NoHosts("real hosts need root; hosts are played by files instead")
+            raise NoHosts("hosts with sshd and block devices of their own need root")
         self._directory = directory
         self._network = _network()
         self._temporary = os.path.join(directory, "tmp")
