@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from storpool_addon import names, qos, tags
 from storpool_addon.config import Config
 from storpool_addon.datastore import bridge, formats, source, sparse
 from storpool_addon.datastore.drafts import Draft
 from storpool_addon.datastore.fetch import Digests
+from storpool_addon.datastore.filecopy import copy_file
 from storpool_addon.datastore.opening import Opened, Wanted, open_image
 from storpool_addon.datastore.staging import staged
-from storpool_addon.datastore.writing import Progress, Target, open_target
+from storpool_addon.datastore.writing import Local, Progress, Target, Writer, open_target
 from storpool_addon.errors import HostError
 from storpool_addon.hosts import qemu
 from storpool_addon.hosts.vmdir import device
@@ -110,13 +111,18 @@ def _stream(driver: Driver, task: Job, undo: Undo, opened: Opened) -> None:
         make_room(end)
 
     with open_target(Target(task.shell, task.device), driver.processes) as writer:
-        if opened.fd is not None and not opened.digested:
-            parts = sparse.file_pieces(opened.fd)
-        else:
-            parts = sparse.pieces(opened.stream.blocks, writer.hole)
-        length = sparse.copy(parts, writer, room)
+        length = _fill(writer, opened, room)
         writer.finish(length)
     driver.log(f"{task.what}: {length} bytes")
+
+
+def _fill(writer: Writer, opened: Opened, room: Callable[[int], None]) -> int:
+    """Write the raw image; its length. The holes of a local file are not read unless it is to be digested."""
+    if opened.fd is None or opened.digested:
+        return sparse.copy(sparse.pieces(opened.stream.blocks, writer.hole), writer, room)
+    if isinstance(writer, Local):
+        return copy_file(opened.fd, writer, room)
+    return sparse.copy(sparse.file_pieces(opened.fd), writer, room)
 
 
 def _convert(driver: Driver, task: Job, undo: Undo, opened: Opened, name: str) -> None:

@@ -12,6 +12,7 @@ from storpool_addon.errors import StateError
 BLOCK = 1 << 20
 # A run of zeros shorter than this is written: skipping it costs more than it saves.
 HOLE = 64 << 10
+_ZEROS = bytes(HOLE)
 
 
 class Writer(Protocol):
@@ -34,16 +35,24 @@ def pieces(blocks: Iterable[bytes], hole: int = HOLE) -> Iterator[tuple[int, byt
 
 def file_pieces(fd: int) -> Iterator[tuple[int, bytes]]:
     """`pieces` of a file, which does not read the holes that the file system knows."""
-    end = os.lseek(fd, 0, os.SEEK_END)
-    zeros = bytes(HOLE)
-    for start, stop in _extents(fd, end):
+    end = file_size(fd)
+    for start, stop in extents(fd, end):
         for offset in range(start, stop, BLOCK):
-            wanted = min(BLOCK, stop - offset)
-            block = os.pread(fd, wanted, offset)
-            if len(block) != wanted:
-                raise StateError(f"the image file became shorter than {end} bytes while it was read")
-            yield from _not_zero(block, offset, zeros)
+            yield from read_pieces(fd, offset, min(BLOCK, stop - offset))
     yield end, b""
+
+
+def read_pieces(fd: int, offset: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """The pieces of a part of a file; StateError when the file ends before it."""
+    block = os.pread(fd, size, offset)
+    if len(block) != size:
+        raise StateError(f"the image file became shorter than {offset + size} bytes while it was read")
+    yield from _not_zero(block, offset, _ZEROS)
+
+
+def file_size(fd: int) -> int:
+    """Bytes of a file or device."""
+    return os.lseek(fd, 0, os.SEEK_END)
 
 
 def blocks_of(fd: int) -> Iterator[bytes]:
@@ -68,7 +77,7 @@ def copy(parts: Iterable[tuple[int, bytes]], writer: Writer, room: Callable[[int
     return end
 
 
-def _extents(fd: int, end: int) -> Iterator[tuple[int, int]]:
+def extents(fd: int, end: int) -> Iterator[tuple[int, int]]:
     """Where the file system keeps data; one extent for a file (a device) that has no holes."""
     stop = 0
     while stop < end:

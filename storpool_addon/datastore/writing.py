@@ -94,6 +94,10 @@ class Local:
             done = 0
             while done < len(data):
                 done += os.pwrite(self._fd, memoryview(data)[done:], offset + done)
+            if self._target.device:
+                # Nobody reads it here again: it goes to the disk at once, which leaves little to wait for
+                # at the end, and the page cache to others.
+                os.posix_fadvise(self._fd, offset, len(data), os.POSIX_FADV_DONTNEED)
             if offset + done - self._begun >= WRITEBACK:
                 self._write_back(offset + done)
 

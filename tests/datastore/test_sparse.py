@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storpool_addon.datastore import sparse
+from storpool_addon.datastore import filecopy, sparse
 from storpool_addon.errors import StateError
 
 KIB = 1 << 10
@@ -75,6 +75,47 @@ def test_holes_of_a_file_are_not_read(tmp_path: Path) -> None:
     assert last == (1 << 40, b"")
     assert sorted(found) == [5 << 20, 1 << 30, 1 << 39]
     assert all(data.startswith(b"x" * 5000) and not data[5000:].strip(b"\0") for data in found.values())
+
+
+@pytest.mark.parametrize("content", contents(), ids=lambda content: str(len(content)))
+def test_file_is_copied_whole_by_several_threads(tmp_path: Path, content: bytes) -> None:
+    path, target, ends = tmp_path / "image", Target(10 * len(content)), [0]
+    path.write_bytes(content * 10)
+    fd = os.open(path, os.O_RDONLY)
+    assert filecopy.copy_file(fd, target, ends.append) == len(content) * 10
+    os.close(fd)
+    assert bytes(target.content) == content * 10 and max(ends) == len(content) * 10
+
+
+def test_failure_of_one_thread_ends_the_copy(tmp_path: Path) -> None:
+    class Full(Target):
+        def write(self, offset: int, data: bytes) -> None:
+            if offset == 4 << 20:
+                raise StateError("full")
+            super().write(offset, data)
+
+    path = tmp_path / "image"
+    path.write_bytes(b"x" * (30 << 20))
+    fd = os.open(path, os.O_RDONLY)
+    target = Full(30 << 20)
+    with pytest.raises(StateError, match="full"):
+        filecopy.copy_file(fd, target, lambda end: None)
+    os.close(fd)
+    assert target.written < 20 << 20
+
+
+def test_no_room_for_a_file_is_known_before_anything_is_written(tmp_path: Path) -> None:
+    path, target = tmp_path / "image", Target(0)
+    path.write_bytes(b"x" * 100)
+
+    def room(end: int) -> None:
+        raise StateError(f"no room for {end}")
+
+    fd = os.open(path, os.O_RDONLY)
+    with pytest.raises(StateError, match="no room for 100"):
+        filecopy.copy_file(fd, target, room)
+    os.close(fd)
+    assert target.written == 0
 
 
 def test_file_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> None:
