@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 def clone(driver: Driver, source: str, target: Location, vm_id: int, datastore_id: int) -> None:
     """A private, writable copy of an image for a VM's disk, attached to the VM's host and linked there."""
     disk = disks.subject(driver, target, vm_id, datastore_id)
-    image = names.of_source(source.rpartition(":")[2])
+    image, client = names.of_source(source.rpartition(":")[2]), _client(driver, disk, target)
     with Undo(driver.log) as undo:
         _copy(driver, undo, disk, image)
-        _attach(driver, disk, target.host)
+        _attach(disk, client)
         vmdir.link(driver.hosts.on(target.host), [(target.path, disk.volume)])
 
 
@@ -35,18 +35,18 @@ def clone(driver: Driver, source: str, target: Location, vm_id: int, datastore_i
 def ln(driver: Driver, source: str, target: Location, vm_id: int, datastore_id: int) -> None:
     """A persistent image, or a private copy of a CDROM image, attached to the VM's host and linked there."""
     disk = disks.subject(driver, target, vm_id, datastore_id)
-    image = names.of_source(source.rpartition(":")[2])
+    image, client = names.of_source(source.rpartition(":")[2]), _client(driver, disk, target)
     with Undo(driver.log) as undo:
         if disks.has_own_volume(disk.disk):
             _copy(driver, undo, disk, image)
-            _attach(driver, disk, target.host)
+            _attach(disk, client)
         elif disk.disk.shareable or disk.disk.is_immutable:
             # One host at a time has a volume here; a second VM would take it from the first.
             raise StateError(
                 f"image {disk.disk.source} is shareable or immutable; this driver attaches neither"
             )
         else:
-            _lend(driver, undo, disk, target.host)
+            _lend(driver, undo, disk, client)
         vmdir.link(driver.hosts.on(target.host), [(target.path, disk.volume)])
 
 
@@ -83,25 +83,27 @@ def _copy(driver: Driver, undo: Undo, disk: Subject, image: str) -> None:
             undo.add(f"delete volume {disk.volume}", disk.volumes.discard, disk.volume)
 
 
-def _lend(driver: Driver, undo: Undo, disk: Subject, host: str) -> None:
+def _lend(driver: Driver, undo: Undo, disk: Subject, client: int) -> None:
     """Attach a persistent image for the VM and say so in its tags.
 
     Attached first: an image whose device is open elsewhere is refused before anything about it changes.
     """
     before = disk.volumes.owned(disk.volume)
     wanted = _tags(driver, disk, qos.IMAGE_FIRST)
-    client = driver.client_id(host, disk.vm, disk.datastore)
-    undo.add(f"detach volume {disk.volume} from {host}", disk.volumes.withdraw, disk.volume, client)
-    with uninterrupted():
-        disk.volumes.place([disk.placement(client)])
+    undo.add(f"detach volume {disk.volume} from client {client}", disk.volumes.withdraw, disk.volume, client)
+    _attach(disk, client)
     old = {key: before.tags.get(key, "") for key in wanted}
     undo.add(f"give volume {disk.volume} its tags back", disk.volumes.tag, disk.volume, old)
     with uninterrupted():
         disk.volumes.tag(disk.volume, wanted)
 
 
-def _attach(driver: Driver, disk: Subject, host: str) -> None:
-    client = driver.client_id(host, disk.vm, disk.datastore)
+def _client(driver: Driver, disk: Subject, target: Location) -> int:
+    """Asked for first: what nobody knows is said before anything is made."""
+    return driver.client_id(target.host, disk.vm, disk.datastore)
+
+
+def _attach(disk: Subject, client: int) -> None:
     with uninterrupted():
         disk.volumes.place([disk.placement(client)])
 
@@ -126,12 +128,12 @@ def _tags(driver: Driver, disk: Subject, order: Sequence[str]) -> dict[str, str]
 def _volatile(driver: Driver, disk: Subject, target: Location, size_mib: int, make: Sequence[str]) -> None:
     size = disks.size_of(disk, size_mib)
     template = _template(disk)
-    wanted = _tags(driver, disk, qos.VM_FIRST)
+    wanted, client = _tags(driver, disk, qos.VM_FIRST), _client(driver, disk, target)
     with Undo(driver.log) as undo:
         with uninterrupted():
             if disk.volumes.create(disk.volume, size=size, template=template, tags=wanted):
                 undo.add(f"delete volume {disk.volume}", disk.volumes.discard, disk.volume)
-        _attach(driver, disk, target.host)
+        _attach(disk, client)
         shell = driver.hosts.on(target.host)
         if make:
             vmdir.make(shell, target.path, disk.volume, make)
