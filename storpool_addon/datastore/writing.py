@@ -89,15 +89,11 @@ class Local:
         self._begun = 0
 
     def write(self, offset: int, data: bytes) -> None:
-        """Write one piece; they come in the order of their offsets."""
+        """Write one piece; several threads may, in about the order of their offsets."""
         with self._failures():
             done = 0
             while done < len(data):
                 done += os.pwrite(self._fd, memoryview(data)[done:], offset + done)
-            if self._target.device:
-                # Nobody reads it here again: it goes to the disk at once, which leaves little to wait for
-                # at the end, and the page cache to others.
-                os.posix_fadvise(self._fd, offset, len(data), os.POSIX_FADV_DONTNEED)
             if offset + done - self._begun >= WRITEBACK:
                 self._write_back(offset + done)
 
