@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from storpool_addon.errors import StateError
+from storpool_addon.errors import StateError, StorPoolRefused
 from storpool_addon.units import MIB, bytes_to_mib_up, mib_to_bytes
-from storpool_addon.volumes import Placement
+from storpool_addon.volumes import Placement, is_absent
 
 if TYPE_CHECKING:
     from storpool_addon.undo import Undo
@@ -80,7 +80,7 @@ class Draft:
         if end <= self.size:
             return
         self.size = self._wanted + max(GROWTH, self.size)
-        self._volumes.api.volume_update(self._address, size=self.size)
+        self._update(size=self.size)
         # The block device has its new size once the client has followed the cluster's configuration.
         self._volumes.api.client_config_wait(self._client)
 
@@ -88,14 +88,18 @@ class Draft:
         """Detach it, and make it a finished image in one call."""
         self._volumes.release([self.name])
         if self.size != self._wanted:
-            size = self._wanted
-            self._volumes.api.volume_update(self._address, size=size, shrink_ok=True, tags={UNFINISHED: ""})
+            self._update(size=self._wanted, shrink_ok=True, tags={UNFINISHED: ""})
         else:
-            self._volumes.api.volume_update(self._address, tags={UNFINISHED: ""})
+            self._update(tags={UNFINISHED: ""})
 
-    @property
-    def _address(self) -> str:
-        return f"~{self._global_id}"
+    def _update(self, **changes: Any) -> None:
+        """Change this very volume, by its global id: another run may have one of the same name by now."""
+        try:
+            self._volumes.api.volume_update(f"~{self._global_id}", **changes)
+        except StorPoolRefused as error:
+            if not is_absent(error):
+                raise
+            raise StateError(f"volume {self.name} was taken away by another run; try again") from None
 
     def _discard(self) -> None:
         volume = self._volumes.find(self.name)
