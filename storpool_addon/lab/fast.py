@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Callable, TypeVar
 
@@ -32,7 +33,10 @@ class FastHosts:
         os.makedirs(self._temporary, exist_ok=True)
         hosts = [self.frontend, *everyone.values()]
         self._holder = _start_holder(hosts, [directory, CHECKOUT, sys.prefix, sys.base_prefix, *keep])
-        self._lead_to(hosts, desk)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._lead_to(hosts, desk)
+            undo.pop_all()
 
     def __enter__(self) -> FastHosts:
         return self
@@ -84,10 +88,11 @@ class FastHosts:
 
 def _start_holder(hosts: Sequence[Host], keep: Sequence[str]) -> subprocess.Popen[str]:
     """Start the process that holds the hosts' views; each host then knows how to enter its own."""
+    nsenter = program("nsenter")
     specs = [_spec(host, keep) for host in hosts]
-    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "namespaces.py")
+    holder_program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "namespaces.py")
     holder = subprocess.Popen(
-        [sys.executable, "-I", "-S", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-I", "-S", holder_program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdin and holder.stdout
     holder.stdin.write(json.dumps(specs) + "\n")
@@ -97,7 +102,7 @@ def _start_holder(hosts: Sequence[Host], keep: Sequence[str]) -> subprocess.Pope
         holder.communicate()
         raise NoHosts(f"private views of the file system are refused here ({answer['error']})")
     for host in hosts:
-        host.enter = enter_command(answer[host.name], as_root=os.getuid() == 0)
+        host.enter = enter_command(nsenter, answer[host.name], as_root=os.getuid() == 0)
     return holder
 
 
@@ -106,10 +111,10 @@ def _spec(host: Host, keep: Sequence[str]) -> dict[str, object]:
     return {"name": host.name, "binds": host.layout.binds(), "links": links, "keep": list(keep)}
 
 
-def enter_command(pid: int, *, as_root: bool) -> list[str]:
+def enter_command(nsenter: str, pid: int, *, as_root: bool) -> list[str]:
     """What precedes a command line so that it runs in the view that process `pid` holds."""
     user = [] if as_root else ["--user", "--preserve-credentials"]
-    return [program("nsenter"), "-t", str(pid), *user, "-m", "-u", "-r", "--"]
+    return [nsenter, "-t", str(pid), *user, "-m", "-u", "-r", "--"]
 
 
 def _without_user(enter: Sequence[str]) -> list[str]:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import subprocess
 from collections.abc import Callable, Iterable
 
 from storpool_addon.lab.command import Command, Result, Steps, T
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm, Volatile
+from storpool_addon.lab.material import HELLO, MARK, SIZE, Material
 from storpool_addon.lab.objects import Datastore, Image
-from storpool_addon.lab.programs import SYSTEM_PATH
 from storpool_addon.lab.report import Report
 
-IMAGE_MIB, GROWN_MIB = 32, 64
-HELLO = b"hello from the demo's image\n"
-MARK = b"written by the first VM alone\n"
-SOURCE = "/var/tmp/demo.qcow2"
+GROWN_MIB = 64
+SOURCE = "/var/tmp/demo.image"
 # Where ISO 9660 has its volume descriptor, and Linux its swap signature (of a page of 4 KiB).
 ISO_OFFSET, ISO_WORD = 32769, b"CD001"
 SWAP_OFFSET, SWAP_WORD = 4086, b"SWAPSPACE2"
@@ -27,9 +24,10 @@ SWAP_OFFSET, SWAP_WORD = 4086, b"SWAPSPACE2"
 class Story:
     """The steps, in the order that `tell` tells them."""
 
-    def __init__(self, lab: Lab, report: Report, scratch: str) -> None:
+    def __init__(self, lab: Lab, report: Report, scratch: str, material: Material | None = None) -> None:
         self.lab = lab
         self.report = report
+        self.material = material or Material(report)
         self.scratch = scratch
         self.digest = ""
         self._gone: dict[tuple[int, int], dict[str, str]] = {}
@@ -40,12 +38,16 @@ class Story:
 
     def tell(self) -> None:
         """All of it, up to the first step that fails: what follows would stand on nothing."""
+        for line in self.material.lacking:
+            self.report.say(f"    {line}")
+        context = ", context" if self.material.has_context else ""
+        with_fs = " with a file system" if self.material.fs else ""
         steps: list[tuple[str, Callable[[], None]]] = [
-            ("make a qcow2 image with a file system and a known file", self._make_source),
+            (f"make a {self.material.format} image{with_fs} and a known file", self._make_source),
             ("import the image", self._import),
-            ("create a persistent image with a file system", self._create_data),
-            ("deploy VM 1 on node1: clone, volatile, swap, context", self._deploy_first),
-            ("deploy VM 2 on node2: clone, persistent image, context", self._deploy_second),
+            (f"create a persistent image{with_fs}", self._create_data),
+            (f"deploy VM 1 on node1: clone, volatile, swap{context}", self._deploy_first),
+            (f"deploy VM 2 on node2: clone, persistent image{context}", self._deploy_second),
             ("VM 1 writes; the image and VM 2 must not see it", self._write),
             ("grow VM 1's disk while it runs", self._grow),
             ("hot-plug a disk into VM 2 and take it out again", self._plug),
@@ -65,46 +67,41 @@ class Story:
     # Steps
 
     def _make_source(self) -> None:
-        tree, raw = os.path.join(self.scratch, "tree"), os.path.join(self.scratch, "demo.raw")
-        os.mkdir(tree)
-        _write(os.path.join(tree, "hello"), HELLO)
-        self._tool("mkfs.ext4", "-q", "-F", "-d", tree, raw, f"{IMAGE_MIB}M")
-        self._tool(
-            "qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, self.lab.hosts.frontend.path(SOURCE)
-        )
-        os.chmod(self.lab.hosts.frontend.path(SOURCE), 0o644)
+        raw = self.material.make(self.scratch)
+        self.material.convert(raw, self.lab.hosts.frontend.path(SOURCE))
         self.digest = _sha256(raw)
-        self.report.expect(_file(raw, "hello"), HELLO, "the file in the raw image")
+        self.report.expect(self.material.read(raw, "hello"), HELLO, "the file in the raw image")
 
     def _import(self) -> None:
         self.image = self._do(self.lab.images.create(self._datastore, path=SOURCE))
         name = f"one-img-{self.image.id}"
         self.report.expect(self.image.source, f"one-ds-101/{name}", "what cp answered")
-        self.report.expect(self.lab.volume_digest(name, IMAGE_MIB << 20), self.digest, "sha256 of the volume")
+        self.report.expect(self.lab.volume_digest(name, SIZE), self.digest, "sha256 of the volume")
         self._world([name], [])
 
     def _create_data(self) -> None:
         create = self.lab.images.create(
-            self._datastore, size_mib=32, type="DATABLOCK", persistent=True, fs="ext4"
+            self._datastore, size_mib=32, type="DATABLOCK", persistent=True, fs=self.material.fs
         )
         self.data = self._do(create)
         name = f"one-img-{self.data.id}"
-        self.report.expect(self.lab.read_volume(name, 1082)[1080:1082], b"\x53\xef", "magic number of ext4")
+        self.report.expect(self.lab.read_volume(name, 1082)[1080:], self._magic, "ext4 on the new image")
         self._world([f"one-img-{self.image.id}", name], [])
 
     def _deploy_first(self) -> None:
-        self.first = self.lab.vms.create(self.image, Volatile(16, "fs", "ext4"), Volatile(16, "swap"))
+        self.first = self._create(self.image, Volatile(16, "fs", self.material.fs), Volatile(16, "swap"))
         self._do(self.lab.vms.deploy(self.first, "node1"))
         self.report.expect(
             self._digest_on("node1", self.first, 0), self.digest, "sha256 of disk.0, read on node1"
         )
-        self.report.expect(self._bytes(self.first, 1, 1080, 2), b"\x53\xef", "ext4 on the volatile disk")
+        self.report.expect(self._bytes(self.first, 1, 1080, 2), self._magic, "ext4 on the volatile disk")
         self.report.expect(self._bytes(self.first, 2, SWAP_OFFSET, 10), SWAP_WORD, "swap signature")
-        self.report.expect(self._bytes(self.first, 3, ISO_OFFSET, 5), ISO_WORD, "context image")
+        if self.material.has_context:
+            self.report.expect(self._bytes(self.first, 3, ISO_OFFSET, 5), ISO_WORD, "context image")
         self._world_of_vms()
 
     def _deploy_second(self) -> None:
-        self.second = self.lab.vms.create(self.image, self.data)
+        self.second = self._create(self.image, self.data)
         self._do(self.lab.vms.deploy(self.second, "node2"))
         self.report.expect(
             self._digest_on("node2", self.second, 0), self.digest, "sha256 of disk.0, read on node2"
@@ -114,18 +111,19 @@ class Story:
     def _write(self) -> None:
         mark, device = os.path.join(self.scratch, "mark"), self._device(self.first, 0)
         _write(mark, MARK)
-        self._tool("debugfs", "-w", "-R", f"write {mark} mark", device)
-        self.report.expect(_file(device, "mark"), MARK, "the new file on VM 1's disk")
+        self.material.write(device, "mark", mark)
+        self.report.expect(self.material.read(device, "mark"), MARK, "the new file on VM 1's disk")
         self.report.expect(self._digest_on("node2", self.second, 0), self.digest, "VM 2's disk")
         name = f"one-img-{self.image.id}"
-        self.report.expect(self.lab.volume_digest(name, IMAGE_MIB << 20), self.digest, "the image")
+        self.report.expect(self.lab.volume_digest(name, SIZE), self.digest, "the image")
 
     def _grow(self) -> None:
         self._do(self.lab.vms.resize_disk(self.first, 0, GROWN_MIB))
         self.report.expect(
             _length(self._device(self.first, 0)), GROWN_MIB << 20, "bytes of the device on node1"
         )
-        self.report.expect(_file(self._device(self.first, 0), "mark"), MARK, "the file on the grown disk")
+        mark = self.material.read(self._device(self.first, 0), "mark")
+        self.report.expect(mark, MARK, "the file on the grown disk")
         self._world_of_vms()
 
     def _plug(self) -> None:
@@ -168,7 +166,7 @@ class Story:
         self.report.expect(self._command("undelete", name).strip(), name, "what undelete answered")
         copy = os.path.join(self.scratch, "undeleted")
         _write(copy, self.lab.read_volume(name))
-        self.report.expect(_file(copy, "mark"), MARK, "the file that VM 1 wrote")
+        self.report.expect(self.material.read(copy, "mark"), MARK, "the file that VM 1 wrote")
 
     def _monitor(self) -> None:
         for datastore in self.lab.oned.datastores.values():
@@ -231,10 +229,18 @@ class Story:
         return done.stdout.split()[0] if done.returncode == 0 else done.stderr.strip()
 
     @property
+    def _magic(self) -> bytes:
+        """What a new disk has where ext4 has its magic number."""
+        return b"\x53\xef" if self.material.fs else b"\0\0"
+
+    @property
     def _datastore(self) -> Datastore:
         return self.lab.oned.datastores[101]
 
     # Running things
+
+    def _create(self, *disks: Image | Volatile) -> Vm:
+        return self.lab.vms.create(*disks, context=self.material.has_context)
 
     def _do(self, steps: Steps[T]) -> T:
         return self.lab.do(steps, self._count)
@@ -248,21 +254,6 @@ class Story:
         done = self.lab.hosts.frontend.run(" ".join([program, *words]))
         self.report.expect((done.returncode, done.stderr), (0, ""), f"storpool-addon {' '.join(words)}")
         return done.stdout
-
-    def _tool(self, *argv: str) -> None:
-        """A program of this machine, which makes or changes what the story needs."""
-        environ = {**os.environ, "PATH": SYSTEM_PATH}
-        done = subprocess.run(
-            argv, capture_output=True, text=True, env=environ, stdin=subprocess.DEVNULL, check=False
-        )
-        self.report.expect((done.returncode, done.stderr if done.returncode else ""), (0, ""), argv[0])
-
-
-def _file(device: str, name: str) -> bytes:
-    """A file of an ext4 file system, without mounting it."""
-    command = ["debugfs", "-R", f"cat /{name}", device]
-    environ = {**os.environ, "PATH": SYSTEM_PATH}
-    return subprocess.run(command, capture_output=True, env=environ, check=False).stdout
 
 
 def _length(device: str) -> int:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
 
-from storpool_addon.lab import demo
+from storpool_addon.lab import demo, programs
 from storpool_addon.lab.command import Command, Result, StepFailed
 from storpool_addon.lab.hosts import NoHosts
 from storpool_addon.lab.lab import Lab
+from storpool_addon.lab.material import Material
 from storpool_addon.lab.report import Report
 from storpool_addon.lab.story import Story
 
@@ -63,9 +65,25 @@ def test_a_report_says_what_differs(out: io.StringIO) -> None:
     assert "\x1b" not in text
 
 
-def test_missing_programs_are_named_in_one_line(
+def test_where_programs_are_missing_the_story_is_plainer_and_says_so(
+    lab: Lab, tmp_path: Path, out: io.StringIO
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    report = Report(out)
+    Story(lab, report, str(tmp_path / "scratch"), Material(report, str(tmp_path))).tell()
+    text = out.getvalue()
+    assert report.is_well, text
+    assert len(report.lines) == 14
+    assert all(line.checks for line in report.lines)
+    for program, instead in (("qemu-img", "raw"), ("mkfs.ext4", "no file system"), ("xorriso", "no context")):
+        assert re.search(f"^    {program} .*is not installed: .*{instead}", text, re.MULTILINE)
+    assert "qcow2 image" not in text and ", context" not in text
+
+
+def test_a_machine_without_hosts_is_told_so_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(demo, "SYSTEM_PATH", str(tmp_path))
+    monkeypatch.setattr(programs, "SYSTEM_PATH", str(tmp_path))
     assert demo.main() == 2
-    assert capsys.readouterr().out.count("\n") == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("The demo cannot run: ") and last.endswith(" is not installed.")
