@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,23 @@ import pytest
 from storpool_addon.lab.hosts import NoHosts
 from storpool_addon.lab.lab import Lab
 from storpool_addon.simulator import Simulator
+from tests import programs
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The marker `needs`, before fixtures are made that the programs are needed for."""
+    for mark in item.iter_markers("needs"):
+        programs.require(*mark.args)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why tests were skipped: a line for each reason, and not for each test."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].strip().replace("Skipped: ", "", 1) for report in reports)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count:5} skipped: {reason}")
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from storpool_addon.lab.command import Command, Result, StepFailed
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.objects import Image
+from tests import programs
 
 # 6 MiB of disk: data, a long hole, an island of one byte, and an end that is no whole sector.
 DISK = random.Random(5).randbytes(700_000) + bytes(3 << 20) + b"x" + bytes(2 << 20) + b"the end"
@@ -20,8 +20,7 @@ def convert(directory: Path, name: str, content: bytes = DISK, options: str = ""
     raw, image = directory / "raw", directory / f"image.{name}"
     raw.write_bytes(content)
     words = ["-o", options] if options else []
-    argv = ["qemu-img", "convert", "-f", "raw", "-O", name, *words, str(raw), str(image)]
-    subprocess.run(argv, check=True, capture_output=True, timeout=60)
+    programs.run("qemu-img", "convert", "-f", "raw", "-O", name, *words, str(raw), str(image))
     return image.read_bytes()
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from storpool_addon.datastore import compression
 from storpool_addon.errors import StateError
+from tests.programs import needs
 
 KINDS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
@@ -85,6 +86,7 @@ def test_size_of_gzip_is_never_below_the_compressed_size() -> None:
     assert wrapped == (8 << 30) + (1 << 20)
 
 
+@needs("xz")
 def test_size_of_xz_with_several_blocks() -> None:
     argv = ["xz", "--block-size=65536", "-0", "-c"]
     packed = subprocess.run(argv, input=CONTENT, capture_output=True, check=True, timeout=60).stdout

@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import lzma
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
@@ -16,6 +15,7 @@ import pytest
 
 from storpool_addon.lab.conductor import Call
 from storpool_addon.lab.lab import Lab
+from tests import programs
 from tests.datastore import scene
 from tests.datastore.imageserver import ImageServer
 from tests.datastore.scene import DISK
@@ -222,8 +222,7 @@ def test_image_that_reads_other_files_is_refused(lab: Lab, bridges: str) -> None
     scene.use(lab, bridges)
     path = lab.hosts.frontend.path("/var/tmp")
     backing = ["-u", "-b", "/etc/shadow", "-F", "raw"]
-    argv = ["qemu-img", "create", "-f", "qcow2", *backing, f"{path}/image", "1M"]
-    subprocess.run(argv, check=True, capture_output=True, timeout=60)
+    programs.run("qemu-img", "create", "-f", "qcow2", *backing, f"{path}/image", "1M")
     assert "the image has a backing file" in scene.refused(lab, "/var/tmp/image")
 
 

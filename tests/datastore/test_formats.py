@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from storpool_addon.datastore import formats
 from storpool_addon.errors import StateError
+from tests import programs
 
 
 def qemu_img(*words: str) -> str:
-    return subprocess.run(["qemu-img", *words], check=True, capture_output=True, text=True, timeout=60).stdout
+    return programs.run("qemu-img", *words)
 
 
 def head(path: Path) -> bytes:

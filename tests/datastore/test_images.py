@@ -11,6 +11,7 @@ from storpool_addon.lab.command import Command
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.objects import Image
 from tests.datastore import scene
+from tests.programs import needs
 
 MIB = 1 << 20
 
@@ -59,6 +60,7 @@ def test_image_with_a_file_system(lab: Lab, fs: str, offset: int, magic: bytes, 
     assert volume["tags"].get("unfinished", "") == "" and lab.storpool("AttachmentsList") == []
 
 
+@needs("mkfs.xfs")
 def test_xfs_needs_more_room(lab: Lab) -> None:
     image, command = mkfs(lab, fs="xfs", size_mib=300)
     scene.answer(lab.run(command))

@@ -11,6 +11,7 @@ from storpool_addon.lab.conductor import BEFORE, KILL, Fault
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Volatile
 from storpool_addon.lab.state import picture
+from tests.programs import needs
 
 NOTES = "/var/lib/one/datastores"
 
@@ -31,6 +32,7 @@ def test_a_script_runs_as_oned_runs_it(lab: Lab) -> None:
     assert result.stderr == "0\n"
 
 
+@needs("qemu-img")
 def test_calls_of_all_kinds_are_in_one_sequence(lab: Lab) -> None:
     port = lab.simulator.endpoint.port
     body = f"""
@@ -93,6 +95,7 @@ def test_a_failed_script_stops_the_verb(lab: Lab) -> None:
     assert vm.lcm_state == 39
 
 
+@needs("xorriso")
 def test_from_deployment_to_nothing(lab: Lab) -> None:
     """What a VM brought into the world leaves it again; that the driver says so is tested elsewhere."""
     vm = lab.vms.create(lab.give_image(content=b"hello"), Volatile(4, "swap"))

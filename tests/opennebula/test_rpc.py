@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
 import subprocess
@@ -16,6 +15,7 @@ from storpool_addon.opennebula import rpc, xml
 from storpool_addon.opennebula.rpc import OpenNebula
 from tests.opennebula.documents import document
 from tests.opennebula.fakeoned import FakeOned, drip, hang_up, http, oned, refusal, say, silence, success
+from tests.programs import require
 
 SECRET = "oneadmin:p&ss<word>"
 VM = document("vm_running.xml").decode()
@@ -290,8 +290,7 @@ def test_document_is_unescaped_once() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for localhost that nobody signed, with its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    require("openssl")
     directory: Path = tmp_path_factory.mktemp("tls")
     argv = [
         "openssl",

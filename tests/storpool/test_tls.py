@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import subprocess
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from storpool_addon.errors import ConfigError, StorPoolUnreachable
 from storpool_addon.storpool import Api, Endpoint
+from tests.programs import require
 from tests.storpool.servers import TOKEN, RawServer, data, say
 from tests.storpool.volumes import VOLUME
 
@@ -45,8 +45,7 @@ def make_ca(directory: Path, name: str) -> str:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make certificates with")
+    require("openssl")
     directory = tmp_path_factory.mktemp("certificates")
     ca, other_ca = make_ca(directory, "ca"), make_ca(directory, "other")
     (directory / "extensions").write_text(

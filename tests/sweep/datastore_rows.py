@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import functools
 import random
-import subprocess
 import tempfile
 from typing import Callable
 
 from storpool_addon.lab.command import Command
 from storpool_addon.lab.objects import Image
+from tests import programs
 from tests.datastore.imageserver import ImageServer
 from tests.sweep import scene
 from tests.sweep.ground import SECOND_DATASTORE, Ground
@@ -30,7 +30,7 @@ def qcow2() -> bytes:
         raw, image = f"{directory}/raw", f"{directory}/image"
         with open(raw, "wb") as file:
             file.write(DISK)
-        subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, image], check=True, capture_output=True)
+        programs.run("qemu-img", "convert", "-O", "qcow2", raw, image)
         with open(image, "rb") as file:
             return file.read()
 
@@ -120,8 +120,8 @@ ROWS = (
     Row("stat", stat),
     Row("cp-raw", cp(raw), **FILLS),
     Row("cp-raw-by-ssh", cp(raw, "node1"), **FILLS),
-    Row("cp-qcow2", cp(qcow2), **FILLS),
-    Row("cp-qcow2-by-ssh", cp(qcow2, "node1"), **FILLS),
+    Row("cp-qcow2", cp(qcow2), needs="qemu-img", **FILLS),
+    Row("cp-qcow2-by-ssh", cp(qcow2, "node1"), needs="qemu-img", **FILLS),
     Row("cp-http", cp_http, **FILLS),
     Row("mkfs", mkfs()),
     Row("mkfs-ext4", mkfs("ext4"), **FILLS),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
+
+import pytest
 
 from storpool_addon.lab.command import Command
+from tests.programs import needs
 from tests.sweep.ground import Ground
 
 
@@ -16,6 +19,7 @@ class Row(NamedTuple):
     stays, is ours by name and tags, and the next run goes on from there.
     migration: two hosts may have a volume for writing.
     both_may_fail: of two runs at the same time both may fail, in one plain line each; a third one completes.
+    needs: the program that the row cannot do without.
     spares_dead_hosts: the action succeeds when a host cannot be reached, and leaves that host's files.
     """
 
@@ -25,3 +29,9 @@ class Row(NamedTuple):
     migration: bool = False
     spares_dead_hosts: bool = False
     both_may_fail: bool = False
+    needs: str = ""
+
+    @property
+    def case(self) -> Any:
+        """The row as one case of a test that is given its name; skipped where its program is missing."""
+        return pytest.param(self.name, marks=needs(self.needs) if self.needs else ())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from storpool_addon.lab.machine import Volatile
+from tests.programs import needs
 from tests.sweep import leftovers, picture, scene
 from tests.sweep.engine import Place
 from tests.sweep.ground import Ground
@@ -17,6 +18,7 @@ from tests.sweep.watch import Watch
 EMPTY = Row("nothing", context)
 
 
+@needs("xorriso")
 def test_a_furnished_vm_is_like_one_that_was_deployed(place: Place) -> None:
     """Size and content of the context image are the builder's own."""
     with place.world(EMPTY) as there:

@@ -23,7 +23,7 @@ MAKE = {
 }  # fmt: skip
 # These touch no volume, or (the step of a move that is for the directory) those that are found and ours.
 OTHERS = {"stat", "mkfs-save-as", "ds-monitor", "tm-monitor", "image-clone-across"}
-ROWS = [name for name in BY_NAME if name not in OTHERS and not name.endswith("-by-ssh")]
+ROWS = [row for name, row in BY_NAME.items() if name not in OTHERS and not name.endswith("-by-ssh")]
 
 
 def given_away(row: Row, lab: Ground) -> Command:
@@ -39,7 +39,7 @@ def given_away(row: Row, lab: Ground) -> Command:
     return command
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [row.case for row in ROWS])
 def test_a_stranger_of_the_same_name_is_left_alone(name: str, place: Place) -> None:
     row = BY_NAME[name]
     with place.world(row._replace(prepare=partial(given_away, row))) as there:

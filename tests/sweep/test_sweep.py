@@ -53,14 +53,14 @@ def _is_ours(item: pytest.Item) -> bool:
     return isinstance(item, pytest.Function) and item.module.__name__ == __name__
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", [row.case for row in ROWS])
 def test_every_call_may_fail(name: str, under_way: dict[str, Future[Cases]]) -> None:
     cases = under_way[name].result()
     lines = [line for fault, wrong in cases.faults for line in _shown(cases, name, fault, wrong.result())]
     assert not lines, f"{len(lines)} problems in {len(cases.faults)} cases\n" + "\n".join(lines)
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", [row.case for row in ROWS])
 def test_twice_at_the_same_time(name: str, under_way: dict[str, Future[Cases]]) -> None:
     wrong = under_way[name].result().twice.result()
     assert not wrong, "\n".join(wrong)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,8 @@ import pytest
 from storpool_addon.lab.command import Command
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm
+from tests import programs
+from tests.programs import needs
 from tests.sweep import scene
 from tests.tm import cloud
 
@@ -33,8 +34,7 @@ def iso(lab: Lab, tmp_path: Path) -> dict[str, str]:
     """What is in the image: path to content."""
     image, tree = tmp_path / "iso", tmp_path / "tree"
     image.write_bytes(lab.read_volume(NAME))
-    argv = ["xorriso", "-osirrox", "on", "-indev", str(image), "-extract", "/", str(tree)]
-    subprocess.run(argv, check=True, capture_output=True)
+    programs.run("xorriso", "-osirrox", "on", "-indev", str(image), "-extract", "/", str(tree))
     return {str(each.relative_to(tree)): each.read_text() for each in tree.rglob("*") if each.is_file()}
 
 
@@ -64,6 +64,7 @@ def web(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
+@needs("xorriso")
 def test_the_image_is_whole_and_stays_so(lab: Lab, tmp_path: Path) -> None:
     _, command = ready(lab, SP_QOSCLASS="0:never;gold", VC_POLICY="daily")
     result = cloud.succeeds(lab, command, times=3)
@@ -79,6 +80,7 @@ def test_the_image_is_whole_and_stays_so(lab: Lab, tmp_path: Path) -> None:
     assert cloud.kinds(result) == {"rpc": 2, "child": 1, "api": 2, "ssh": 1}
 
 
+@needs("xorriso")
 def test_files_of_every_kind(lab: Lab, tmp_path: Path, web: str) -> None:
     frontend = lab.hosts.frontend
     frontend.write("/var/tmp/plain", "plain\n")
@@ -107,6 +109,7 @@ def test_packages_of_opennebula_where_the_vm_asks(lab: Lab, tmp_path: Path) -> N
         assert "/usr/share/one/context" in cloud.refused(lab, command)
 
 
+@needs("xorriso")
 def test_a_new_context_of_another_size_while_the_vm_runs(lab: Lab, tmp_path: Path) -> None:
     vm, command = ready(lab)
     cloud.succeeds(lab, command)
@@ -122,6 +125,7 @@ def test_a_new_context_of_another_size_while_the_vm_runs(lab: Lab, tmp_path: Pat
     assert cloud.volume(lab, NAME)["size"] < grown["size"] and label(lab) == "CONTEXT"
 
 
+@needs("xorriso")
 def test_a_file_of_an_earlier_driver_makes_room(lab: Lab) -> None:
     vm, command = ready(lab)
     lab.hosts.nodes["node1"].write(f"{vm.home}/disk.0", "an old ISO\n")
@@ -129,6 +133,7 @@ def test_a_file_of_an_earlier_driver_makes_room(lab: Lab) -> None:
     assert cloud.links(lab, "node1") == {"disk.0": NAME}
 
 
+@needs("xorriso")
 @pytest.mark.parametrize(
     ("settings", "mode", "tags"),
     [
@@ -144,6 +149,7 @@ def test_the_sites_wishes(lab: Lab, settings: dict[str, str], mode: str, tags: d
     assert cloud.tags(lab, NAME) == tags
 
 
+@needs("xorriso")
 @pytest.mark.parametrize("name", ["-rf", "a b", "$(id)", "it's", "ü", "*", "a;b", "x=y", "-o"])
 def test_names_are_data(lab: Lab, tmp_path: Path, name: str) -> None:
     lab.hosts.frontend.write(f"/var/tmp/{name}", "evil\n")
@@ -195,12 +201,14 @@ def test_no_builder(lab: Lab, settings: dict[str, str], message: str) -> None:
     assert message in cloud.refused(lab, command)
 
 
+@needs("xorriso")
 def test_anothers_volume_of_that_name(lab: Lab) -> None:
     _, command = ready(lab)
     cloud.foreign(lab, NAME, {**TAGS, "nloc": "two"})
     assert f"volume {NAME} is not ours" in cloud.refused(lab, command)
 
 
+@needs("xorriso")
 def test_nothing_is_left_in_the_temporary_directory(lab: Lab) -> None:
     _, command = ready(lab)
     cloud.succeeds(lab, command)

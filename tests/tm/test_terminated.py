@@ -15,6 +15,7 @@ from storpool_addon.lab.conductor import Ticket
 from storpool_addon.lab.lab import ENVIRONMENT, HOME, Lab
 from storpool_addon.lab.machine import Volatile
 from storpool_addon.lab.objects import Image
+from tests.programs import needs
 from tests.sweep import leftovers, scene
 from tests.tm import cloud
 
@@ -78,7 +79,9 @@ def image(lab: Lab) -> Image:
     return lab.give_image(content=b"hello")
 
 
-@pytest.mark.parametrize("prepare", [clone, ln, mkimage, context, premigrate])
+@pytest.mark.parametrize(
+    "prepare", [clone, ln, mkimage, pytest.param(context, marks=needs("xorriso")), premigrate]
+)
 def test_whatever_it_did_is_taken_back(lab: Lab, prepare: Callable[[Lab], Command]) -> None:
     """P2, I7."""
     command = prepare(lab)

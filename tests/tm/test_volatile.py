@@ -9,6 +9,7 @@ import pytest
 from storpool_addon.lab.command import Command
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm, Volatile
+from tests.programs import needs
 from tests.sweep import scene
 from tests.tm import cloud
 
@@ -38,7 +39,7 @@ def probe(lab: Lab, volume: str) -> str:
         (Volatile(4), RAW, ""),
         (Volatile(8, fs="ext4"), RAW, "ext4"),
         (Volatile(8, fs="EXT2"), RAW, "ext2"),
-        (Volatile(320, fs="xfs"), RAW, "xfs"),
+        pytest.param(Volatile(320, fs="xfs"), RAW, "xfs", marks=needs("mkfs.xfs")),
         (Volatile(4, "swap"), SWAP, "swap swap"),
     ],
     ids=["raw", "ext4", "EXT2", "xfs", "swap"],
