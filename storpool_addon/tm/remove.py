@@ -51,11 +51,20 @@ def _image_class(driver: Driver, disk: Subject) -> str:
 
 
 def _give_back(disk: Subject, qc: str) -> None:
+    """Detach an image that this VM has, by force if need be: its host may be dead.
+
+    One that no VM has is only detached where nobody has it open, and one that another VM has is left to it:
+    a VM that never got its disk must not take it away when it is cleaned up.
+    """
     volume = disk.volumes.find(disk.volume)
     if volume is None:
         disk.volumes.log(f"volume {disk.volume} is not there any more; nothing to give back")
         return
-    disk.volumes.release([disk.volume])
+    user, ours = volume.tags.get(disk.config.vm_tag, ""), str(disk.vm.id)
+    if user not in ("", ours):
+        disk.volumes.log(f"volume {disk.volume} is in use by VM {user}; VM {ours} has nothing to give back")
+        return
+    disk.volumes.release([disk.volume], force=user == ours)
     disk.volumes.tag(disk.volume, tags.released(disk.config, qc))
 
 

@@ -81,6 +81,20 @@ def test_a_persistent_image_stays_and_is_nobodys(lab: Lab) -> None:
     assert cloud.snapshots(lab) == {} and lab.read_volume("one-img-7", 5) == b"hello"
 
 
+@pytest.mark.parametrize("user", ["77", ""])
+def test_an_image_that_another_runs_from_is_not_taken_away(lab: Lab, user: str) -> None:
+    """The VM was refused its disk because it is open elsewhere; its clean-up must not detach it there."""
+    vm = machine(lab, "persistent")
+    lab.storpool("VolumeUpdate/one-img-7", {"tags": {"nvm": user}})
+    lab.storpool("VolumesReassignWait", {"reassign": [{"volume": "one-img-7", "rw": [12], "detach": "all"}]})
+    lab.simulator.mark_open(12, "one-img-7")
+    result = lab.run(delete(vm))
+    assert result.exit_code == (0 if user else 1), result
+    assert ("is open at client 12" in result.stderr) == (not user)
+    assert cloud.attached(lab)["one-img-7"] == {"node2": "rw"}
+    assert cloud.volume(lab, "one-img-7")["tags"].get("nvm", "") == user
+
+
 @pytest.mark.parametrize(("image", "expected"), [({"SP_QOSCLASS": "gold"}, "gold"), ({}, "of-the-datastore")])
 def test_mvds_gives_an_image_back(lab: Lab, image: dict[str, str], expected: str) -> None:
     lab.oned.datastores[101].attributes["SP_QOSCLASS"] = "of-the-datastore"
