@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from bench import actions, cases, images, rows, scale
 from bench.rows import Row
 from bench.world import CHECKOUT, Failed, World, world
+from storpool_addon.lab import programs
 from storpool_addon.lab.command import StepFailed
 from storpool_addon.lab.hosts import NoHosts
 
@@ -50,6 +51,8 @@ def _rows(rounds: int, only: str) -> Iterator[Row]:
 def _of_actions(built: World, rounds: int, only: str) -> Iterator[Row]:
     _say("preparing")
     chosen = cases.prepare(built.lab, only)
+    if only in cases.CONTEXT and cases.CONTEXT not in [case.name for case in chosen]:
+        _say(f"no {programs.ISO_BUILDERS[0]} here: {cases.CONTEXT} is not measured")
     if chosen:
         measured = actions.measure(built, chosen, rounds, _say)
         yield from measured

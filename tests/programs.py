@@ -7,10 +7,9 @@ import subprocess
 
 import pytest
 
-from storpool_addon.lab.programs import SYSTEM_PATH
+from storpool_addon.lab.programs import ISO_BUILDERS, SYSTEM_PATH, is_there
 
-# Any of them builds context images.
-ALTERNATIVES = {"xorriso": ("xorriso", "genisoimage", "mkisofs")}
+ALTERNATIVES = {"xorriso": ISO_BUILDERS}
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
@@ -20,14 +19,9 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 
 def require(*programs: str) -> None:
     """Skip the test that is running where this machine lacks one of the programs."""
-    lacking = [program for program in programs if not is_there(program)]
+    lacking = [program for program in programs if not is_there(*ALTERNATIVES.get(program, (program,)))]
     if lacking:
         pytest.skip(f"{lacking[0]} is not installed")
-
-
-def is_there(program: str) -> bool:
-    """Whether this machine has a program, or another that does the same."""
-    return any(shutil.which(name, path=SYSTEM_PATH) for name in ALTERNATIVES.get(program, (program,)))
 
 
 def run(program: str, *words: str) -> str:

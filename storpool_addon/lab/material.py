@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-from storpool_addon.lab.programs import SYSTEM_PATH
+from storpool_addon.lab.programs import ISO_BUILDERS, SYSTEM_PATH, is_there
 from storpool_addon.lab.report import Report
 
 SIZE = 32 << 20
@@ -15,7 +15,6 @@ HELLO = b"hello from the demo's image\n"
 MARK = b"written by the first VM alone\n"
 # Where the content of a file is on a disk without a file system.
 _PLACES = {"hello": 1 << 20, "mark": 2 << 20}
-_ISO_BUILDERS = ("xorriso", "genisoimage", "mkisofs")
 
 
 class Material:
@@ -28,9 +27,10 @@ class Material:
     def __init__(self, report: Report, path: str = SYSTEM_PATH) -> None:
         self._report = report
         self._environ = {**os.environ, "PATH": path}
-        qcow2, fs = self._has("qemu-img"), self._has("mkfs.ext4") and self._has("debugfs")
+        qcow2 = is_there("qemu-img", path=path)
+        fs = is_there("mkfs.ext4", path=path) and is_there("debugfs", path=path)
         self.format, self.fs = "qcow2" if qcow2 else "raw", "ext4" if fs else ""
-        self.has_context = any(map(self._has, _ISO_BUILDERS))
+        self.has_context = is_there(*ISO_BUILDERS, path=path)
         said = {
             "qemu-img is not installed: the image is raw instead of qcow2": qcow2,
             "mkfs.ext4 or debugfs is not installed: disks have no file system": fs,
@@ -75,9 +75,6 @@ class Material:
         with open(device, "rb") as disk:
             disk.seek(_PLACES[name])
             return disk.read(512).partition(b"\0")[0]
-
-    def _has(self, name: str) -> bool:
-        return shutil.which(name, path=self._environ["PATH"]) is not None
 
     def _tool(self, *argv: str) -> None:
         done = self._run(argv)

@@ -11,6 +11,8 @@ from storpool_addon.lab import standin
 from storpool_addon.lab.hosts import NoHosts
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Each of them builds context images.
+ISO_BUILDERS = ("xorriso", "genisoimage", "mkisofs")
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Everything that the driver starts, or may start one day, and that is worth counting and breaking.
 WATCHED = (
@@ -18,6 +20,11 @@ WATCHED = (
     "timeout", "dd", "tar", "rsync", "curl", "wget", "gzip", "bzip2", "xz", "zstd", "lz4", "sha256sum",
     "md5sum", "virsh", "systemd-run", "cgexec",
 )  # fmt: skip
+
+
+def is_there(*names: str, path: str = SYSTEM_PATH) -> bool:
+    """Whether the machine has one of these programs."""
+    return any(shutil.which(name, path=path) for name in names)
 
 
 def program(name: str) -> str:
