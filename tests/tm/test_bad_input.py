@@ -40,42 +40,42 @@ def script(name: str, *args: str, stdin: bytes = b"") -> Command:
     return Command(f"tm/storpool/{name}", args, stdin)
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_wrong_number_of_arguments(lab: Lab, name: str) -> None:
-    for args in ((), ("x",), ("x",) * 12):
-        if name == "context" and len(args) == 12:
-            continue
-        if name == "monitor" and len(args) == 1:
-            continue
-        line = cloud.fails(lab, script(name, *args), code=2)
-        assert line.startswith(f"usage: {name} ") and f"(got {len(args)} arguments)" in line
+def test_wrong_number_of_arguments(lab: Lab) -> None:
+    for name in SCRIPTS:
+        for args in ((), ("x",) * 12):
+            if name == "context" and args:
+                continue
+            line = cloud.fails(lab, script(name, *args), code=2)
+            assert line.startswith(f"usage: {name} ") and f"(got {len(args)} arguments)" in line
 
 
-@pytest.mark.parametrize(
-    ("index", "word", "message"),
-    [
-        (0, "one-img-7", "is not the SOURCE of an image"),
-        (0, "fe:one-ds-101/one-img-7/../one-img-8", "is not the SOURCE of an image"),
-        (0, "fe:one-ds-101/two-img-7", "is not the SOURCE of an image"),
-        (0, "fe:one-ds-101/one-img-$(id)", "is not the SOURCE of an image"),
-        (1, "disk.0", "TARGET 'disk.0': is not HOST:/PATH"),
-        (1, "-oProxyCommand=id:/x/disk.0", "is not the name of a host"),
-        (1, "node1;id:/x/disk.0", "is not the name of a host"),
-        (1, "node1:/x/../../etc/disk.0", "is not a plain absolute path"),
-        (1, f"{NODE}/disk.0.1", "is not the path of a disk"),
-        (1, f"{NODE}/disk.-1", "is not the path of a disk"),
-        (2, "x", "VM_ID 'x': is not a whole number"),
-        (2, "4 2", "VM_ID '4 2': is not a whole number"),
-        (2, "", "VM_ID '': is not a whole number"),
-        (3, "1" * 40, "is not a whole number"),
-    ],
+WRONG_WORDS = (
+    (0, "one-img-7", "is not the SOURCE of an image"),
+    (0, "fe:one-ds-101/one-img-7/../one-img-8", "is not the SOURCE of an image"),
+    (0, "fe:one-ds-101/two-img-7", "is not the SOURCE of an image"),
+    (0, "fe:one-ds-101/one-img-$(id)", "is not the SOURCE of an image"),
+    (1, "disk.0", "TARGET 'disk.0': is not HOST:/PATH"),
+    (1, "-oProxyCommand=id:/x/disk.0", "is not the name of a host"),
+    (1, "node1;id:/x/disk.0", "is not the name of a host"),
+    (1, "node1:/x/../../etc/disk.0", "is not a plain absolute path"),
+    (1, f"{NODE}/disk.0.1", "is not the path of a disk"),
+    (1, f"{NODE}/disk.-1", "is not the path of a disk"),
+    (2, "x", "VM_ID 'x': is not a whole number"),
+    (2, "4 2", "VM_ID '4 2': is not a whole number"),
+    (2, "", "VM_ID '': is not a whole number"),
+    (3, "1" * 40, "is not a whole number"),
 )
-def test_arguments_of_the_wrong_form(lab: Lab, index: int, word: str, message: str) -> None:
+
+
+def test_arguments_of_the_wrong_form(lab: Lab) -> None:
     lab.give_image()
     scene.upto(lab.vms.deploy(lab.vms.create(lab.oned.images[7]), "node1"), "clone")
-    args = list(GOOD["clone"])
-    args[index] = word
-    assert message in cloud.refused(lab, script("clone", *args), code=2)
+    before = cloud.picture(lab)
+    for index, word, message in WRONG_WORDS:
+        args = list(GOOD["clone"])
+        args[index] = word
+        assert message in cloud.fails(lab, script("clone", *args), code=2)
+    assert not cloud.differences(before, cloud.picture(lab))
 
 
 BOMB = b'<!DOCTYPE a [<!ENTITY b "bbbbbbbb"><!ENTITY c "&b;&b;&b;&b;">]><VM><ID>&c;</ID></VM>'
@@ -113,9 +113,9 @@ def test_a_vm_without_what_every_vm_has(lab: Lab, without: str, message: str) ->
     assert cloud.volumes(lab) == {"one-img-7"}
 
 
-@pytest.mark.parametrize("name", sorted(GOOD))
-def test_a_vm_that_oned_does_not_know(lab: Lab, name: str) -> None:
-    assert "42" in cloud.fails(lab, script(name, *GOOD[name]))
+def test_a_vm_that_oned_does_not_know(lab: Lab) -> None:
+    for name, args in GOOD.items():
+        assert "42" in cloud.fails(lab, script(name, *args))
 
 
 @pytest.mark.parametrize("name", ["clone", "delete", "context", "mv"])
@@ -188,18 +188,21 @@ def test_a_configuration_that_cannot_be(lab: Lab, text: str, message: str) -> No
 @pytest.mark.parametrize(
     ("where", "key"), [("vm", "SP_QOSCLASS"), ("vm", "VC_POLICY"), ("ds", "SP_QOSCLASS")]
 )
-@pytest.mark.parametrize("text", ["a b;c'd", "$(id)", "ü", "x" * 300])
-def test_attributes_that_cannot_be_tags(lab: Lab, where: str, key: str, text: str) -> None:
+def test_attributes_that_cannot_be_tags(lab: Lab, where: str, key: str) -> None:
     command = ready(lab)
     place = lab.oned.vms[42].user_attributes if where == "vm" else lab.oned.datastores[100].attributes
-    place[key] = text
-    assert len(cloud.refused(lab, command)) < 400
+    for text in ("a b;c'd", "$(id)", "ü", "x" * 300):
+        place[key] = text
+        assert len(cloud.refused(lab, command)) < 400
 
 
 def test_the_token_never_leaves_the_process(lab: Lab) -> None:
     """I9: not in any child's arguments or environment, on whatever host, while an action is under way."""
     vm = lab.vms.create(Volatile(8, fs="ext4"))
     command = scene.upto(lab.vms.deploy(vm, "node1"), "mkimage")
+    # No other cloud that is played on this machine has this token.
+    lab.simulator.token = "".join(str(byte) for byte in os.urandom(8))
+    lab.hosts.frontend.write("/etc/storpool.conf", lab.storpool_conf(), 0o640)
     lab.simulator.switches = lab.simulator.switches._replace(link_delay_s=1.0)
     lab.configure(LOG_TO_FILE=1)
     seen: set[str] = set()
