@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from types import TracebackType
 
+from storpool_addon import locks
 from storpool_addon.config import Config
 from storpool_addon.errors import HostUnreachable
 from storpool_addon.hosts.clients import Clients
@@ -20,6 +23,9 @@ from storpool_addon.opennebula.rpc import OpenNebula
 from storpool_addon.opennebula.vm import Vm
 from storpool_addon.storpool import Api, Endpoint, conf
 from storpool_addon.volumes import Volumes
+
+# What a person who meets somebody else at work on an object would wait for before asking who that is.
+LOCK_TIMEOUT_S = 60.0
 
 
 class Driver:
@@ -99,6 +105,18 @@ class Driver:
         if vm is not None:
             self._host_ids.update((record.hostname, record.hid) for record in vm.history)
         return self.clients.client_id(host, datastore.bridge_list if datastore else ())
+
+    @contextmanager
+    def exclusive(self, name: str, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+        """Be the only process of this front-end that works on the object of that name, while the block runs.
+
+        StateError after timeout_s, which says who works on it. Another front-end's processes are not kept
+        out: what an action does has to be right without the lock, and is only spared a failure by it.
+        """
+        home = self.environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir
+        who = f"process {os.getpid()} ({self.log.tag})"
+        with locks.exclusive(f"{home}/{locks.DIRECTORY}", name, timeout_s=timeout_s, who=who):
+            yield
 
     @contextmanager
     def dead_host_is_no_obstacle(self, consequence: str) -> Iterator[None]:

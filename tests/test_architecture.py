@@ -24,7 +24,7 @@ LAYERS = (
     ("volumes", "hosts", "domain", "monitoring"),
     ("names", "tags", "qos"),
     ("storpool", "opennebula", "config", "log"),
-    ("units", "undo"),
+    ("units", "undo", "locks"),
     ("errors",),
 )
 # Programs beside the driver, and all that they may import of it. The simulator shares no code with the

@@ -19,7 +19,7 @@ from storpool_addon.hosts.vmdir import device
 from storpool_addon.opennebula.action import DatastoreAction
 from storpool_addon.opennebula.protocol import number, protocol
 from storpool_addon.storpool import Reassign
-from storpool_addon.undo import Undo
+from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import mib_to_bytes
 from storpool_addon.volumes import is_absent
 
@@ -66,7 +66,7 @@ def clone(driver: Driver, image_id: int, action: DatastoreAction) -> str:
     original = source.volumes.owned(names.of_source(image.path))
     if _same_cluster(source, target, original):
         _clone(target, image, original)
-    elif not is_finished(target.volumes, names.image(target.config.one_px, image.id)):
+    else:
         _copy(driver, source, target, image, original)
     return f"{source_of(target.config, action)} {FORMAT}"
 
@@ -111,9 +111,11 @@ def _copy(driver: Driver, source: Side, target: Side, image: Image, original: Vo
     client = driver.client_id(writer.name, datastore=target.datastore)
     draft = Draft(target.volumes, name, writer.name, client)
     what = f"copying volume {original.name} to {name} in another cluster"
-    with Undo(driver.log) as undo, ExitStack() as stack:
+    with driver.exclusive(name), Undo(driver.log) as undo, ExitStack() as stack:
+        if is_finished(target.volumes, name):
+            return
         template = names.template(config.one_px, target.datastore.id)
-        # The volume first: a second run at the same time ends there, and does not take our snapshot away.
+        # The volume first: another front-end's run ends there, and does not take our snapshot away.
         draft.create(undo, size=_size(image, original), template=template, tags=_tags(target, image))
         snapshot = _lend(driver, source, original, image, reader, stack)
         argv = _reading(source, reader, snapshot, original.size)
@@ -133,15 +135,16 @@ def _lend(
     name = names.export_snapshot(original.name, f"clone{image.id}")
     client = driver.client_id(reader.name, datastore=source.datastore)
     wanted = tags.ours(source.config)
-    try:
-        api.volume_snapshot(original.name, name=name, tags=wanted, delete_after_s=SNAPSHOT_LIFE_S)
-    except StorPoolRefused as error:
-        # A killed run left it; an image that is being cloned does not change.
-        if error.name != "objectExists" or wanted.items() - api.snapshot(name).tags.items():
-            raise
-    stack.callback(_try_to_take_back, source, name)
-    items = [Reassign(snapshot=name, ro=[client])]
-    api.volumes_reassign_wait(items, attach_timeout_s=source.config.attach_timeout_s)
+    with uninterrupted():
+        try:
+            api.volume_snapshot(original.name, name=name, tags=wanted, delete_after_s=SNAPSHOT_LIFE_S)
+        except StorPoolRefused as error:
+            # A killed run left it; an image that is being cloned does not change.
+            if error.name != "objectExists" or wanted.items() - api.snapshot(name).tags.items():
+                raise
+        stack.callback(_try_to_take_back, source, name)
+        items = [Reassign(snapshot=name, ro=[client])]
+        api.volumes_reassign_wait(items, attach_timeout_s=source.config.attach_timeout_s)
     return name
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from storpool_addon.errors import StateError, StorPoolRefused
+from storpool_addon.undo import uninterrupted
 from storpool_addon.units import MIB, bytes_to_mib_up, mib_to_bytes
 from storpool_addon.volumes import Placement, is_absent
 
@@ -61,12 +62,13 @@ class Draft:
         """Make it, of that many bytes, and attach it to the host; undo deletes it."""
         marked = {**tags, UNFINISHED: self._host}
         undo.add(f"delete volume {self.name}", self._discard)
-        if not self._volumes.create(self.name, size=size, template=template, tags=marked):
-            self._global_id = _ANOTHERS
-            raise StateError(f"volume {self.name} was just made by another run; try again later")
-        self._global_id = self._volumes.owned(self.name).global_id
+        with uninterrupted():
+            if not self._volumes.create(self.name, size=size, template=template, tags=marked):
+                self._global_id = _ANOTHERS
+                raise StateError(f"volume {self.name} was just made by another run; try again later")
+            self._global_id = self._volumes.owned(self.name).global_id
+            self._volumes.place([Placement(self.name, self._client)])
         self.size = self._wanted = size
-        self._volumes.place([Placement(self.name, self._client)])
 
     def need(self, end: int) -> None:
         """StateError when the volume ends before `end`."""

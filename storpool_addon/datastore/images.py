@@ -32,9 +32,10 @@ def cp(driver: Driver, image_id: int, action: DatastoreAction) -> str:
     """Register an image: its PATH is read into a volume. Answers SOURCE and format."""
     image_of(action, image_id)
     task = importing.job(driver, action)
-    if not is_finished(task.volumes, task.name):
-        cgroups.join(task.config.sp_import_cgroups, driver.log)
-        importing.run(driver, task, action)
+    with driver.exclusive(task.name):
+        if not is_finished(task.volumes, task.name):
+            cgroups.join(task.config.sp_import_cgroups, driver.log)
+            importing.run(driver, task, action)
     return f"{source_of(task.config, action)} {FORMAT}"
 
 
@@ -52,7 +53,7 @@ def mkfs(driver: Driver, image_id: int, action: DatastoreAction) -> str:
         task = importing.job(driver, action, works=bool(filesystem))
         if not filesystem:
             task.create_empty()
-        elif not is_finished(task.volumes, task.name):
+        else:
             _make_filesystem(driver, task, filesystem)
     return source_of(config, action)
 
@@ -102,7 +103,9 @@ def _filesystem(image: Image, config: Config) -> str:
 
 def _make_filesystem(driver: Driver, task: Job, filesystem: str) -> None:
     command = make_command(filesystem, task.config.fs_options(filesystem))
-    with Undo(driver.log) as undo:
+    with driver.exclusive(task.name), Undo(driver.log) as undo:
+        if is_finished(task.volumes, task.name):
+            return
         task.create(undo, 0)
         what = f"making {filesystem} on volume {task.name}"
         task.shell.run(_MKFS, task.device, *command, what=what, timeout_s=MKFS_TIMEOUT_S)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _MADE_UP = re.compile(r"\bd\.n\.[0-9a-z]+|(?<=@)\d+")
 _CHUNK = 1 << 20
 EMPTY = "empty"
-# What oned and people keep there is not the driver's doing.
-_NOT_OURS = ("remotes", ".one", ".ssh")
+# What oned and people keep there is not the driver's doing; a lock that a killed process left means nothing.
+_NOT_OURS = ("remotes", ".one", ".ssh", ".storpool-addon")
 
 
 class State(NamedTuple):

@@ -113,22 +113,19 @@ def monitor(lab: Ground) -> Command:
     return next(lab.images.monitor(lab.oned.datastores[101]))
 
 
-# oned works on an image once at a time. When it does not: a run whose volume was found before it opened the
-# device loses it to the other, and the other may have met it in between.
-FILLS = {"both_may_fail": True}
 ROWS = (
     Row("stat", stat),
-    Row("cp-raw", cp(raw), **FILLS),
-    Row("cp-raw-by-ssh", cp(raw, "node1"), **FILLS),
-    Row("cp-qcow2", cp(qcow2), needs="qemu-img", **FILLS),
-    Row("cp-qcow2-by-ssh", cp(qcow2, "node1"), needs="qemu-img", **FILLS),
-    Row("cp-http", cp_http, **FILLS),
+    Row("cp-raw", cp(raw)),
+    Row("cp-raw-by-ssh", cp(raw, "node1")),
+    Row("cp-qcow2", cp(qcow2), needs="qemu-img"),
+    Row("cp-qcow2-by-ssh", cp(qcow2, "node1"), needs="qemu-img"),
+    Row("cp-http", cp_http),
     Row("mkfs", mkfs()),
-    Row("mkfs-ext4", mkfs("ext4"), **FILLS),
-    Row("mkfs-ext4-by-ssh", mkfs("ext4", "node1"), **FILLS),
+    Row("mkfs-ext4", mkfs("ext4")),
+    Row("mkfs-ext4-by-ssh", mkfs("ext4", "node1")),
     Row("mkfs-save-as", mkfs_save_as),
     Row("image-clone", clone),
-    Row("image-clone-across", clone_across, **FILLS),
+    Row("image-clone-across", clone_across),
     Row("rm", rm, undoes=False),
     Row("rm-with-snapshots", rm_with_snapshots, undoes=False),
     Row("ds-monitor", monitor),

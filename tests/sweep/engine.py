@@ -246,7 +246,7 @@ def twice_at_once(row: Row, place: Place, known: Standard) -> list[str]:
             each.stdin = None
         results = [Result(each.wait(), *map(bytes.decode, each.communicate()), [], 0.0) for each in both]
         wrong = [line for each in results if each.exit_code for line in _message(there, each)]
-        if all(each.exit_code for each in results) and not row.both_may_fail:
+        if all(each.exit_code for each in results):
             wrong.append(f"both failed: {[each.stderr for each in results]}")
         if not any(each.exit_code for each in results):
             wrong += [f"C1: {line}" for line in difference(known.after, picture.take(there.lab))]

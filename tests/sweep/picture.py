@@ -15,8 +15,8 @@ from storpool_addon.simulator.records import Template, Volume
 from tests.sweep.ground import Ground
 
 Picture = dict[str, str]
-# The front-end's own: the driver and the lab put it there, no action does.
-_NOT_SHOWN = ("/var/lib/one/remotes", "/var/lib/one/.one", "/var/lib/one/vms")
+# The front-end's own: the driver and the lab put it there, no action does; and locks, which a kill leaves.
+_NOT_SHOWN = tuple(f"/var/lib/one/{name}" for name in ("remotes", ".one", "vms", ".storpool-addon"))
 _ROOTS = ("/var/lib/one", "/var/tmp")
 _PART = 64 << 10
 _EXT4, _SWAP = (1080, b"\x53\xef"), (4086, b"SWAPSPACE2")

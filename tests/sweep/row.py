@@ -18,7 +18,6 @@ class Row(NamedTuple):
     undoes: a failed run leaves the world as it was. The others only go forward: what a failed run has done
     stays, is ours by name and tags, and the next run goes on from there.
     migration: two hosts may have a volume for writing.
-    both_may_fail: of two runs at the same time both may fail, in one plain line each; a third one completes.
     needs: the program that the row cannot do without.
     spares_dead_hosts: the action succeeds when a host cannot be reached, and leaves that host's files.
     """
@@ -28,7 +27,6 @@ class Row(NamedTuple):
     undoes: bool = True
     migration: bool = False
     spares_dead_hosts: bool = False
-    both_may_fail: bool = False
     needs: str = ""
 
     @property
