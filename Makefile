@@ -6,9 +6,9 @@ PY := .venv/bin/python
 
 .PHONY: test demo bench check clean setup setup-check
 
-# make test T="tests/install -k upgrade" runs a part.
+# make test T="tests/install -k upgrade" runs a part, in one process; everything runs in several.
 test: setup
-	@$(PY) -m pytest $(T)
+	@$(PY) -m pytest $(or $(T),-n auto --maxprocesses 4 --dist worksteal)
 
 demo: setup
 	@$(PY) -m storpool_addon.lab.demo
