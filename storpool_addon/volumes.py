@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Callable, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Callable
 
 from storpool_addon import names
 from storpool_addon import tags as tagging
-from storpool_addon.config import Config
+from storpool_addon.attaching import Attaching, Placement
 from storpool_addon.errors import StateError, StorPoolRefused
-from storpool_addon.storpool import Api, Reassign, Snapshot, Volume
+from storpool_addon.storpool import Snapshot, Volume
 
-# A device that udev or blkid looks at is open for a moment: two seconds of polite tries, as StorPool's
-# own OpenStack driver makes (os-brick, connectors/storpool.py), before anything harder.
-POLITE_S = 2.0
-POLITE_PAUSE_S = 0.2
-# In StorPool's description of a refusal, for a device that a process has open: "'X' is open at client 11".
-_OPEN = "is open at"
+__all__ = ["Placement", "Volumes", "is_absent"]
 
 
-class Placement(NamedTuple):
-    """Where a volume is to be attached: on this client and on no other. mode: "rw" or "ro"."""
-
-    volume: str
-    client: int
-    mode: str = "rw"
-
-
-class Volumes:
+class Volumes(Attaching):
     """The volumes of one datastore's StorPool."""
-
-    def __init__(self, api: Api, config: Config, log: Callable[[str], None]) -> None:
-        self.api = api
-        self.config = config
-        self.log = log
 
     def find(self, name: str) -> Volume | None:
         """The volume of exactly that name, None when there is none; StateError when it is not ours."""
@@ -92,36 +73,6 @@ class Volumes:
         self.owned(name)
         self.api.volume_update(name, size=size, shrink_ok=True, tags=dict(tags))
         return False
-
-    def place(self, placements: Sequence[Placement], *, force: bool = False) -> None:
-        """Attach each volume to its client and to no other, in one call.
-
-        A volume whose device is open on another client makes it StateError, and nothing is detached;
-        with `force` that other client loses it, after a polite wait.
-        """
-        items = [_placed(each) for each in placements]
-        if items:
-            self._reassign(items, force)
-
-    def share(self, placements: Sequence[Placement]) -> None:
-        """Attach each volume to its client as well, in one call: other clients keep it."""
-        items = [_placed(each)._replace(detach=None) for each in placements]
-        if items:
-            self._reassign(items, force=False)
-
-    def release(self, names_of_volumes: Iterable[str], *, force: bool = True) -> None:
-        """Detach each volume from every client, in one call; politely first, then by force if allowed."""
-        items = [Reassign(volume=name, detach="all") for name in names_of_volumes]
-        if items:
-            self._reassign(items, force)
-
-    def withdraw(self, name: str, client: int) -> None:
-        """Undo an attachment that may have been made: detach from this client alone, politely."""
-        try:
-            self._reassign([Reassign(volume=name, detach=[client])], force=False)
-        except StorPoolRefused as error:
-            # Not certain of StorPool: whether it takes a detach of what is not attached there.
-            self.log(f"volume {name} was not detached from client {client}: {error}")
 
     def grow(self, volume: Volume, size: int) -> None:
         """Make the volume `size` bytes; StateError when that would cut it."""
@@ -212,28 +163,6 @@ class Volumes:
                 f" if it is, run: storpool {kind} {name} tag {key}={ours} update"
             )
 
-    def _reassign(self, items: Sequence[Reassign], force: bool) -> None:
-        give_up = time.monotonic() + POLITE_S
-        while True:
-            try:
-                self.api.volumes_reassign_wait(items, attach_timeout_s=self.config.attach_timeout_s)
-                return
-            except StorPoolRefused as error:
-                if not is_open(error):
-                    raise
-                refused = error
-            # By the clock: a client that does not answer takes StorPool a whole attach timeout to say so.
-            if time.monotonic() + POLITE_PAUSE_S > give_up:
-                break
-            time.sleep(POLITE_PAUSE_S)
-        if not force and _OPEN in refused.descr:
-            raise StateError(f"{refused.descr}; is its VM running there? stop it, then try again")
-        if not force:
-            raise refused
-        self.log(f"detaching by force: {refused.descr}")
-        forced = [item._replace(force=True) for item in items]
-        self.api.volumes_reassign_wait(forced, attach_timeout_s=self.config.attach_timeout_s)
-
     def _absent_is_done(self, call: Callable[[str], None], name: str) -> None:
         try:
             call(name)
@@ -245,15 +174,3 @@ class Volumes:
 def is_absent(error: StorPoolRefused) -> bool:
     """Whether StorPool said that the object is not there."""
     return error.name == "objectDoesNotExist"
-
-
-def is_open(error: StorPoolRefused) -> bool:
-    """Whether StorPool refused because a device is open, or may be; older releases say invalidParam."""
-    return error.name == "busy" or _OPEN in error.descr
-
-
-def _placed(placement: Placement) -> Reassign:
-    clients = [placement.client]
-    if placement.mode == "ro":
-        return Reassign(volume=placement.volume, ro=clients, detach="all")
-    return Reassign(volume=placement.volume, rw=clients, detach="all")
