@@ -12,7 +12,7 @@ from types import TracebackType
 
 from storpool_addon import locks
 from storpool_addon.config import Config
-from storpool_addon.errors import HostUnreachable
+from storpool_addon.errors import ConfigError, HostUnreachable
 from storpool_addon.hosts.clients import Clients
 from storpool_addon.hosts.process import Processes
 from storpool_addon.hosts.shell import Hosts
@@ -26,6 +26,8 @@ from storpool_addon.volumes import Volumes
 
 # What a person who meets somebody else at work on an object would wait for before asking who that is.
 LOCK_TIMEOUT_S = 60.0
+
+TOKEN = "SP_AUTH_TOKEN"
 
 
 class Driver:
@@ -79,7 +81,7 @@ class Driver:
 
         Without a datastore, the cluster of the site's configuration.
         """
-        config = self.config.for_datastore(datastore) if datastore else self.config
+        config = self.config.for_datastore(self._decrypted(datastore)) if datastore else self.config
         given = {key: found.text for key in conf.API_KEYS if (found := config.given(key)) and found.text}
         values = {**conf.read_conf(missing_ok=True, environ=self.environ), **given}
         endpoint = conf.endpoint(values)
@@ -91,6 +93,18 @@ class Driver:
                 log=self.log,
             )
         return self._apis[endpoint]
+
+    def _decrypted(self, datastore: Datastore) -> Datastore:
+        """With its token in the clear: oned hands `clone`, `mkfs` of a saved disk and `export` ciphertext."""
+        if not datastore.is_encrypted(TOKEN):
+            return datastore
+        found = self.one.datastore(datastore.id)
+        if found.is_encrypted(TOKEN):
+            raise ConfigError(
+                f"datastore {datastore.id}: oned does not decrypt {TOKEN} for this account; put it into group"
+                " oneadmin, or take the attribute out and keep the token in /etc/storpool.conf"
+            )
+        return found
 
     def volumes(self, datastore: Datastore) -> Volumes:
         """The volumes of a datastore."""

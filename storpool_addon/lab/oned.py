@@ -31,6 +31,8 @@ class Oned:
         self.frontend = frontend
         self.version = version
         self.session = "oneadmin:opennebula"
+        # Whether the account of the session is in group oneadmin.
+        self.may_decrypt = True
         self.datastores: dict[int, Datastore] = {}
         self.images: dict[int, Image] = {}
         self.vms: dict[int, Vm] = {}

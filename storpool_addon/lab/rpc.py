@@ -71,7 +71,8 @@ class Methods:
         return str(_found("image", self._oned.images, image_id).document(self._oned.version))
 
     def _datastore(self, datastore_id: int, decrypt: bool = False) -> str:
-        return str(_found("datastore", self._oned.datastores, datastore_id).document(decrypt=decrypt))
+        clear = decrypt and self._oned.may_decrypt
+        return str(_found("datastore", self._oned.datastores, datastore_id).document(decrypt=clear))
 
     def _host(self, host_id: int, decrypt: bool = False) -> str:
         return str(_found("host", self._oned.hosts, host_id).document())

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from storpool_addon.opennebula.location import absolute
 from storpool_addon.opennebula.states import DatastoreType, known
 from storpool_addon.opennebula.xml import Attributes, Node, is_true
+
+# Base64 with both small and capital letters: a token of digits, or of hexadecimal ones, is none.
+_BASE64 = re.compile(r"(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9+/]{20,}={0,2}", re.ASCII)
+_CIPHER_BLOCK = 16
 
 
 class Datastore(NamedTuple):
@@ -54,6 +59,16 @@ class Datastore(NamedTuple):
     def attribute(self, name: str) -> str:
         """An attribute of TEMPLATE, "" when the datastore does not have it."""
         return self.attributes.get(name, "")
+
+    def is_encrypted(self, name: str) -> bool:
+        """Whether an attribute is there as oned stores what DATASTORE_ENCRYPTED_ATTR names: AES in base64.
+
+        It is so in documents of actions for which oned decrypts nothing, and for an account outside of
+        group oneadmin (src/common/NebulaUtil.cc, src/rm/RequestManagerInfo.cc of OpenNebula).
+        """
+        text = "".join(self.attribute(name).split())
+        length, rest = divmod(len(text) * 3, 4)
+        return bool(_BASE64.fullmatch(text)) and not rest and (length - text.count("=")) % _CIPHER_BLOCK == 0
 
     @property
     def is_system(self) -> bool:

@@ -13,11 +13,11 @@ from storpool_addon.errors import StateError
 from storpool_addon.hosts.process import Processes
 from storpool_addon.hosts.shell import Hosts
 from storpool_addon.lab.command import Command
-from storpool_addon.lab.lab import CLIENT_IDS, Lab
+from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.objects import Image
-from storpool_addon.simulator import Simulator
 from tests.datastore import scene
 from tests.datastore.scene import DISK
+from tests.second import Second
 
 MIB = 1 << 20
 
@@ -91,44 +91,6 @@ def test_original_of_another_instance(lab: Lab) -> None:
     image = lab.give_image()
     lab.storpool(f"VolumeUpdate/one-img-{image.id}", {"tags": {"nloc": "other"}})
     assert "is not ours" in scene.fails(lab, clone(lab, image))
-
-
-class Second:
-    """A second cluster, whose only client is node2, and a datastore on it."""
-
-    def __init__(self, lab: Lab, directory: Path) -> None:
-        self.lab = lab
-        self.datastore = lab.oned.add_image_datastore(102, BRIDGE_LIST="node2")
-        self.simulator = Simulator(
-            directory / "second",
-            dev_dir=f"{lab.devices}/{{client}}/storpool",
-            clients={CLIENT_IDS["node2"]: "node2"},
-            templates=[f"one-ds-{self.datastore.id}"],
-            cluster_id="d.m",
-        )
-
-    def __enter__(self) -> Second:
-        self.simulator.start()
-        host, port, token = self.simulator.endpoint
-        self.datastore.attributes.update(
-            SP_API_HTTP_HOST=host, SP_API_HTTP_PORT=str(port), SP_AUTH_TOKEN=token
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.simulator.stop()
-
-    def ask(self, query: str, body: dict[str, object] | None = None) -> list[dict[str, object]]:
-        route = self.simulator.route("GET" if body is None else "POST", query.split("/"))
-        return self.simulator.perform(route, body)[0]  # type: ignore[no-any-return]
-
-    def read(self, name: str) -> bytes:
-        client = CLIENT_IDS["node2"]
-        self.ask("VolumesReassignWait", {"reassign": [{"volume": name, "ro": [client]}], "attachTimeout": 10})
-        with open(self.lab.hosts.nodes["node2"].device(name), "rb") as device:
-            content = device.read()
-        self.ask("VolumesReassignWait", {"reassign": [{"volume": name, "detach": [client]}]})
-        return content
 
 
 @pytest.fixture

@@ -152,6 +152,22 @@ def test_token_of_a_datastore_is_in_no_text_about_it() -> None:
     assert "s3cret" not in f"{found} {found!r} {found.attributes}"
 
 
+@pytest.mark.parametrize(
+    ("token", "encrypted"),
+    [
+        ("1556129910218014736", False),
+        ("0123456789abcdef" * 4, False),
+        ("", False),
+        ("Nq0vWlG5yQ3r8s1Zb7KxUw5h2pLmTfEaJdHcR9iOoB0=", True),
+        ("Nq0vWlG5yQ3r8s1Zb7KxUw5h2pLmTfEaJdHcR9iOoB0", False),
+        ("gHs9aK2LmN0pQrStUvWxYw==", True),
+    ],
+)
+def test_a_token_as_oned_stores_it_is_told_from_a_plain_one(token: str, encrypted: bool) -> None:
+    text = f"<DATASTORE><ID>1</ID><TEMPLATE><SP_AUTH_TOKEN>{token}</SP_AUTH_TOKEN></TEMPLATE></DATASTORE>"
+    assert Datastore.from_node(xml.parse(text.encode())).is_encrypted("SP_AUTH_TOKEN") is encrypted
+
+
 def test_datastore_of_several_clusters_and_of_one_as_older_versions_write_it() -> None:
     assert datastore("", "<CLUSTERS><ID>0</ID><ID>100</ID></CLUSTERS>").cluster_ids == (0, 100)
     assert datastore("", "<CLUSTER_ID>5</CLUSTER_ID>").cluster_ids == (5,)
