@@ -42,29 +42,30 @@ class Attaching:
         """
         items = [_placed(each) for each in placements]
         if items:
-            self._reassign(items, force)
+            self.reassign(items, force=force)
 
     def share(self, placements: Sequence[Placement]) -> None:
         """Attach each volume to its client as well, in one call: other clients keep it."""
         items = [_placed(each)._replace(detach=None) for each in placements]
         if items:
-            self._reassign(items, force=False)
+            self.reassign(items, force=False)
 
     def release(self, names_of_volumes: Iterable[str], *, force: bool = True) -> None:
         """Detach each volume from every client, in one call; politely first, then by force if allowed."""
         items = [Reassign(volume=name, detach="all") for name in names_of_volumes]
         if items:
-            self._reassign(items, force)
+            self.reassign(items, force=force)
 
     def withdraw(self, name: str, client: int) -> None:
         """Undo an attachment that may have been made: detach from this client alone, politely."""
         try:
-            self._reassign([Reassign(volume=name, detach=[client])], force=False)
+            self.reassign([Reassign(volume=name, detach=[client])], force=False)
         except StorPoolRefused as error:
             # Not certain of StorPool: whether it takes a detach of what is not attached there.
             self.log(f"volume {name} was not detached from client {client}: {error}")
 
-    def _reassign(self, items: Sequence[Reassign], force: bool) -> None:
+    def reassign(self, items: Sequence[Reassign], *, force: bool = True) -> None:
+        """Attach and detach, in one call; an open device is waited for, then taken by force if allowed."""
         give_up = time.monotonic() + POLITE_S
         while True:
             try:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from storpool_addon import locks
 from storpool_addon.config import Config
@@ -23,6 +24,9 @@ from storpool_addon.opennebula.rpc import OpenNebula
 from storpool_addon.opennebula.vm import Vm
 from storpool_addon.storpool import Api, Endpoint, conf
 from storpool_addon.volumes import Volumes
+
+if TYPE_CHECKING:
+    from storpool_addon.snapshots import Snapshots
 
 # What a person who meets somebody else at work on an object would wait for before asking who that is.
 LOCK_TIMEOUT_S = 60.0
@@ -109,6 +113,12 @@ class Driver:
     def volumes(self, datastore: Datastore) -> Volumes:
         """The volumes of a datastore."""
         return Volumes(self.storpool(datastore), self.config.for_datastore(datastore), self.log)
+
+    def snapshots(self, datastore: Datastore) -> Snapshots:
+        """The snapshots of a datastore's volumes."""
+        from storpool_addon.snapshots import Snapshots
+
+        return Snapshots(self.volumes(datastore))
 
     def client_id(self, host: str, vm: Vm | None = None, datastore: Datastore | None = None) -> int:
         """The StorPool client id of a host.

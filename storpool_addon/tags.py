@@ -55,7 +55,7 @@ def deleted(config: Config, volume: str, tags: Mapping[str, str]) -> dict[str, s
     Not its policies: StorPool's VolumeCare and QoS services act on those of what is in use.
     """
     kept = {key: word for key, word in tags.items() if key not in ("vc-policy", "qc")}
-    return {**kept, config.deleted_tag: volume}
+    return {**ours(config), **kept, config.deleted_tag: volume}
 
 
 def value(key: str, text: str) -> str:

@@ -9,7 +9,7 @@ from storpool_addon import names
 from storpool_addon import tags as tagging
 from storpool_addon.attaching import Attaching, Placement
 from storpool_addon.errors import StateError, StorPoolRefused
-from storpool_addon.storpool import Snapshot, Volume
+from storpool_addon.storpool import Reassign, Snapshot, Volume
 
 __all__ = ["Placement", "Volumes", "is_absent"]
 
@@ -19,14 +19,19 @@ class Volumes(Attaching):
 
     def find(self, name: str) -> Volume | None:
         """The volume of exactly that name, None when there is none; StateError when it is not ours."""
+        volume = self.look(name)
+        if volume is not None:
+            self.check_ours("volume", name, volume.tags)
+        return volume
+
+    def look(self, name: str) -> Volume | None:
+        """The volume of exactly that name, whoever's it is; None when there is none."""
         try:
-            volume = self.api.volume(name)
+            return self.api.volume(name)
         except StorPoolRefused as error:
             if is_absent(error):
                 return None
             raise
-        self._check_ours("volume", name, volume.tags)
-        return volume
 
     def owned(self, name: str) -> Volume:
         """Like `find`, for a volume that has to be there."""
@@ -102,19 +107,26 @@ class Volumes(Attaching):
         volume = self.find(name)
         if volume is not None:
             self.release([name])
-            if keep and self.config.delay_delete_s:
-                self._keep(volume, self.config.delay_delete_s)
+            if keep:
+                # Named after the global id: a repeated delete meets its own snapshot and makes no second one.
+                self.set_aside(volume, volume.global_id)
             self._absent_is_done(self.api.volume_delete, name)
         for snapshot in snapshots:
-            self._delete_snapshot(snapshot)
+            self.delete_snapshot(snapshot)
 
     def discard(self, name: str) -> None:
         """Undo `create`: delete a volume that never held anything."""
         self.delete(name, keep=False)
 
-    def _keep(self, volume: Volume, delay_s: int) -> None:
-        # Named after the global id, so that a repeated delete meets its own snapshot and makes no second one.
-        name = names.deleted(volume.name, volume.global_id)
+    def set_aside(self, volume: Volume, word: str) -> None:
+        """Keep what a volume holds as a snapshot for DELAY_DELETE, from which it can be had back by name.
+
+        word: the same at each repetition of one action, another for the next action.
+        """
+        delay_s = self.config.delay_delete_s
+        if not delay_s:
+            return
+        name = names.deleted(volume.name, word)
         kept = tagging.deleted(self.config, volume.name, volume.tags)
         try:
             self.api.volume_snapshot(volume.name, name=name, tags=kept, delete_after_s=delay_s)
@@ -123,17 +135,32 @@ class Volumes(Attaching):
                 raise
         self.log(f"volume {volume.name} is kept as snapshot {name} for {delay_s} s")
 
-    def _delete_snapshot(self, name: str) -> None:
+    def find_snapshot(self, name: str) -> Snapshot | None:
+        """The snapshot of exactly that name, None when there is none; StateError when it is another's."""
         try:
-            snapshot: Snapshot = self.api.snapshot(name)
+            snapshot = self.api.snapshot(name)
         except StorPoolRefused as error:
             if is_absent(error):
-                return
+                return None
             raise
+        if snapshot.deleted:
+            return None
         # The bash addon left its disk snapshots without tags: the exact name has to do for those.
         if self.config.loc_tag in snapshot.tags:
-            self._check_ours("snapshot", name, snapshot.tags)
-        self._absent_is_done(self.api.snapshot_delete, name)
+            self.check_ours("snapshot", name, snapshot.tags)
+        return snapshot
+
+    def delete_snapshot(self, name: str) -> None:
+        """Delete a snapshot, attached or not; done already when it is not there."""
+        if self.find_snapshot(name) is None:
+            return
+        try:
+            self._absent_is_done(self.api.snapshot_delete, name)
+        except StorPoolRefused as error:
+            # Not certain of StorPool: the name of its error for a snapshot that is attached.
+            self.log(f"detaching snapshot {name}: {error}")
+            self._absent_is_done(lambda each: self.reassign([Reassign(snapshot=each, detach="all")]), name)
+            self._absent_is_done(self.api.snapshot_delete, name)
 
     def _recognise(self, name: str, size: int | None, origin: str | None, tags: Mapping[str, str]) -> None:
         volume = self.find(name)
@@ -154,7 +181,8 @@ class Volumes(Attaching):
         if size is not None:
             self.grow(volume, size)
 
-    def _check_ours(self, kind: str, name: str, tags: Mapping[str, str]) -> None:
+    def check_ours(self, kind: str, name: str, tags: Mapping[str, str]) -> None:
+        """StateError unless the tags say that this OpenNebula made it."""
         key, ours = self.config.loc_tag, self.config.loc_tag_val
         theirs = tags.get(key, "")
         if theirs != ours:

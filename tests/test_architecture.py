@@ -21,6 +21,7 @@ LAYERS = (
     ("edge", "cli"),
     ("driver",),
     ("datastore", "tm", "vmm", "hooks"),
+    ("snapshots",),
     ("volumes",),
     ("attaching", "hosts", "domain", "monitoring"),
     ("names", "tags", "qos"),
