@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.errors import UsageError
+
+if TYPE_CHECKING:
+    from storpool_addon.opennebula.disk import Disk
 
 # StorPool takes names of up to 199 of these characters (storpool.sptype in its Python bindings).
 MAX_LENGTH = 199
@@ -63,6 +66,14 @@ def vm_disk(volume: str, vm_id: int, disk_id: int) -> str:
 def volatile(px: str, vm_id: int, disk_id: int, *, swap: bool = False) -> str:
     """A volatile disk."""
     return _checked(f"{px}-sys-{vm_id}-{disk_id}-{'swap' if swap else 'raw'}")
+
+
+def of_disk(px: str, vm_id: int, disk: Disk) -> str:
+    """The volume behind a VM's disk: its own for a clone, a CDROM or a volatile disk, else the image's."""
+    if disk.is_volatile:
+        return volatile(px, vm_id, disk.disk_id, swap=disk.is_swap)
+    image_volume = of_source(disk.source)
+    return vm_disk(image_volume, vm_id, disk.disk_id) if disk.clone or disk.is_cdrom else image_volume
 
 
 def context(px: str, vm_id: int, disk_id: int) -> str:

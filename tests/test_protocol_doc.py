@@ -34,12 +34,21 @@ def documented() -> dict[str, str]:
     return found
 
 
-def scripts() -> list[str]:
+def scripts(interpreter: bytes = b"python") -> list[str]:
     """The entry scripts, by their path below the remotes."""
-    candidates = (each for each in REMOTES.rglob("*") if each.is_file())
+    first_lines = {
+        each: each.read_bytes().partition(b"\n")[0] for each in REMOTES.rglob("*") if each.is_file()
+    }
     return sorted(
-        str(each.relative_to(REMOTES)) for each in candidates if each.read_bytes().startswith(b"#!")
+        str(path.relative_to(REMOTES))
+        for path, line in first_lines.items()
+        if line.startswith(b"#!") and interpreter in line
     )
+
+
+def on_hosts() -> list[str]:
+    """Scripts that OpenNebula starts on hosts, where there is no package of ours: they are shell."""
+    return scripts(b"/sh")
 
 
 def action_of(script: str) -> Action:
@@ -65,7 +74,13 @@ def test_every_script_is_documented_as_it_is(script: str) -> None:
 
 
 def test_nothing_else_is_documented() -> None:
-    assert sorted(documented()) == scripts()
+    assert sorted(documented()) == sorted(scripts() + on_hosts())
+
+
+@pytest.mark.parametrize("script", on_hosts())
+def test_a_script_of_hosts_is_documented(script: str) -> None:
+    assert documented()[script].split()[0] == script.rpartition("/")[2]
+    assert (REMOTES / script).stat().st_mode & 0o111
 
 
 @pytest.mark.parametrize("script", scripts())

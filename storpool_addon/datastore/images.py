@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from storpool_addon import names
-from storpool_addon.datastore import cgroups, importing, size
+from storpool_addon.datastore import cgroups, fromsnapshot, importing, size, source
 from storpool_addon.datastore.drafts import UNFINISHED, is_finished
 from storpool_addon.datastore.subject import FORMAT, image_of, source_of
 from storpool_addon.errors import StateError, UsageError
@@ -29,11 +29,13 @@ _DOCUMENT = ("action", DatastoreAction.parse)
 
 @protocol(image_id=number, stdin=_DOCUMENT)
 def cp(driver: Driver, image_id: int, action: DatastoreAction) -> str:
-    """Register an image: its PATH is read into a volume. Answers SOURCE and format."""
-    image_of(action, image_id)
-    task = importing.job(driver, action)
+    """Register an image: its PATH is read into a volume, or a snapshot cloned. Answers SOURCE and format."""
+    snapshot = source.snapshot(image_of(action, image_id).path)
+    task = importing.job(driver, action, works=snapshot is None)
     with driver.exclusive(task.name):
-        if not is_finished(task.volumes, task.name):
+        if snapshot is not None:
+            fromsnapshot.make(driver, task, action.datastore, snapshot)
+        elif not is_finished(task.volumes, task.name):
             cgroups.join(task.config.sp_import_cgroups, driver.log)
             importing.run(driver, task, action)
     return f"{source_of(task.config, action)} {FORMAT}"
@@ -78,6 +80,9 @@ def rm(driver: Driver, image_id: int, action: DatastoreAction) -> None:
 @protocol(request_id=number, stdin=_DOCUMENT)
 def stat(driver: Driver, request_id: int, action: DatastoreAction) -> str:
     """The size of the disk in the image at PATH, in MiB."""
+    snapshot = source.snapshot(action.the_image.path)
+    if snapshot is not None:
+        return str(fromsnapshot.size_mib(driver, action.datastore, snapshot))
     config = driver.config.for_datastore(action.datastore)
     return str(size.size_mib(driver, config, action))
 

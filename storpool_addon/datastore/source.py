@@ -25,7 +25,10 @@ _SSH = re.compile(
     re.ASCII | re.DOTALL,
 )
 # Images made from snapshots; the words are those of the bash addon.
-_SNAPSHOT = ("SPSNAPSHOT:", "VMSNAP:")
+_SNAPSHOT_WORDS = ("SPSNAPSHOT:", "VMSNAP:")
+# StorPool's names of snapshots (storpool.sptype), and ~globalId for those that nobody named.
+_NAMED = re.compile(r"SPSNAPSHOT:(~?[A-Za-z0-9_.:@\-]{1,199})", re.ASCII)
+_OF_VM = re.compile(r"VM:([0-9]{1,10})-VMSNAP:([0-9]{1,10})-DISK:([0-9]{1,10})", re.ASCII)
 
 
 class Web(NamedTuple):
@@ -54,15 +57,46 @@ class Downloaded(NamedTuple):
     url: str
 
 
+class NamedSnapshot(NamedTuple):
+    """A snapshot by its name in StorPool."""
+
+    name: str
+
+
+class DiskOfVmSnapshot(NamedTuple):
+    """A disk of a VM as a snapshot of the VM has it."""
+
+    vm_id: int
+    snapshot_id: int
+    disk_id: int
+
+
 Source = "Web | Ssh | File | Downloaded"
+
+
+def snapshot(path: str) -> NamedSnapshot | DiskOfVmSnapshot | None:
+    """The snapshot that a PATH names, None when it names none; UsageError when it names one in another form.
+
+    The name is the last part of the path: the command line of OpenNebula puts its directory before it. In
+    a URL the words mean nothing.
+    """
+    last = path.rpartition("/")[2]
+    if _SCHEME.match(path) or not any(word in last for word in _SNAPSHOT_WORDS):
+        return None
+    named, of_vm = _NAMED.fullmatch(last), _OF_VM.fullmatch(last)
+    if named:
+        return NamedSnapshot(named[1])
+    if of_vm:
+        return DiskOfVmSnapshot(*(int(each) for each in of_vm.groups()))
+    raise UsageError(
+        f"PATH {path[:300]!r} names no snapshot; write SPSNAPSHOT:<name> or VM:<id>-VMSNAP:<id>-DISK:<id>"
+    )
 
 
 def classify(path: str) -> Web | Ssh | File | Downloaded:
     """What an image's PATH means; UsageError when it means nothing that can be imported."""
     if not path or "\0" in path:
         raise UsageError("the image has no PATH; give a URL or the absolute path of a file on the front-end")
-    if any(word in path for word in _SNAPSHOT):
-        raise UsageError(f"PATH {shown(path)!r}: this version cannot import from snapshots")
     scheme = _SCHEME.match(path)
     if scheme is None:
         if not path.startswith("/"):

@@ -18,6 +18,8 @@ from storpool_addon.lab.documents import (
 )
 
 ALICE = (2, 1, "alice", "users")
+BOB = (3, 1, "bob", "users")
+ONEADMIN = (0, 0, "oneadmin", "oneadmin")
 LOCATION = "/var/lib/one//datastores"
 IMAGE_TYPES = {"OS": 0, "CDROM": 1, "DATABLOCK": 2}
 READY, USED, LOCKED, ERROR, DELETE, USED_PERSISTENT = 1, 2, 4, 5, 7, 8
@@ -80,13 +82,14 @@ class Image:
     cloning_id: int = -1
     attributes: dict[str, str] = field(default_factory=lambda: {"DEV_PREFIX": "vd"})
     vms: set[int] = field(default_factory=set)
+    owner: tuple[int, int, str, str] = ALICE
 
     def document(self, version: str) -> str:
         """`<IMAGE>` as oned of that version writes it."""
         times = {"REGTIME": 1769000000, **({} if version.startswith("6") else {"MODTIME": 1769000000})}
         return element(
             "IMAGE",
-            owned(self.id, self.name, ALICE) + permissions(),
+            owned(self.id, self.name, self.owner) + permissions(),
             elements(TYPE=IMAGE_TYPES[self.type], DISK_TYPE=2, PERSISTENT=int(self.persistent), **times),
             cdata("SOURCE", self.source)
             + cdata("PATH", self.path)

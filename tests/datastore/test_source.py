@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from storpool_addon.datastore import source
-from storpool_addon.datastore.source import Downloaded, File, Ssh, Web
+from storpool_addon.datastore.source import DiskOfVmSnapshot, Downloaded, File, NamedSnapshot, Ssh, Web
 from storpool_addon.errors import StateError, UsageError
 
 
@@ -47,13 +47,53 @@ def test_meaning_of_a_path(path: str, meaning: object) -> None:
         ("ssh://node1/img", "not of the form ssh://"),
         ("ssh://-oProxyCommand=id:/a", "not of the form ssh://"),
         ("ssh://a;b:/x", "not of the form ssh://"),
-        ("SPSNAPSHOT:one-img-1-snap0", "cannot import from snapshots"),
-        ("/x/VM:1-VMSNAP:2-DISK:0", "cannot import from snapshots"),
     ],
 )
 def test_what_cannot_be_imported_says_why(path: str, error: str) -> None:
     with pytest.raises(UsageError, match=error) as caught:
         source.classify(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "meaning"),
+    [
+        ("SPSNAPSHOT:one-img-1-snap0", NamedSnapshot("one-img-1-snap0")),
+        ("/root/SPSNAPSHOT:a@4712", NamedSnapshot("a@4712")),
+        ("SPSNAPSHOT:~d.n.s1m", NamedSnapshot("~d.n.s1m")),
+        ("/x/VM:1-VMSNAP:2-DISK:0", DiskOfVmSnapshot(1, 2, 0)),
+        ("/var/tmp/SPSNAPSHOT:a/image", None),
+        ("http://h/SPSNAPSHOT:a", None),
+        ("ssh://h:/VM:1-VMSNAP:2-DISK:0", None),
+        ("/var/tmp/image", None),
+    ],
+)
+def test_snapshot_that_a_path_names(path: str, meaning: object) -> None:
+    assert source.snapshot(path) == meaning
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "SPSNAPSHOT:",
+        "SPSNAPSHOT:a b",
+        "SPSNAPSHOT:a\nb",
+        "SPSNAPSHOT:*a",
+        "SPSNAPSHOT:a#b",
+        "SPSNAPSHOT:" + "a" * 200,
+        "xSPSNAPSHOT:a",
+        "VMSNAP:a",
+        "VM:1-VMSNAP:2",
+        "VM:1-VMSNAP:2-DISK:0-x",
+        "VM:-1-VMSNAP:2-DISK:0",
+        "VM:٣-VMSNAP:2-DISK:0",
+        "VM:1-VMSNAP:2-DISK:0\n",
+        "VM:99999999999-VMSNAP:2-DISK:0",
+    ],
+)
+def test_crafted_snapshot_is_refused(path: str) -> None:
+    with pytest.raises(UsageError, match="names no snapshot") as caught:
+        source.snapshot(path)
     assert "\n" not in str(caught.value)
 
 

@@ -73,6 +73,15 @@ def cp_http(lab: Ground) -> Command:
     return next(lab.images.fill(image(lab, path=web().url)))
 
 
+def cp_from_snapshot(lab: Ground) -> Command:
+    """A disk of a running VM, as a snapshot of the VM has it."""
+    vm = scene.machine(lab, lab.give_image(content=DISK, size_mib=SIZE_MIB))
+    name = f"one-img-7-{vm.id}-0"
+    lab.storpool(f"VolumeSnapshot/{name}", {"name": f"{name}-ONESNAP-0-1", "tags": scene.OURS})
+    vm.attributes["SNAPSHOT"] = {"SNAPSHOT_ID": "0", "HYPERVISOR_ID": "ONESNAP-0-1"}
+    return next(lab.images.fill(image(lab, path=f"/x/VM:{vm.id}-VMSNAP:0-DISK:0")))
+
+
 def mkfs(fs: str = "", bridge: str = "") -> Prepare:
     return lambda lab: next(lab.images.fill(image(lab, fs=fs, bridge=bridge)))
 
@@ -120,6 +129,7 @@ ROWS = (
     Row("cp-qcow2", cp(qcow2), needs="qemu-img"),
     Row("cp-qcow2-by-ssh", cp(qcow2, "node1"), needs="qemu-img"),
     Row("cp-http", cp_http),
+    Row("cp-from-snapshot", cp_from_snapshot),
     Row("mkfs", mkfs()),
     Row("mkfs-ext4", mkfs("ext4")),
     Row("mkfs-ext4-by-ssh", mkfs("ext4", "node1")),
