@@ -30,7 +30,9 @@ class SystemDatastore:
         "CLEAN_SRC_ON_UNDEPLOY", "1", "Remove the directory on the host when it is not copied."
     )
     scripts_remote_dir = key.text("SCRIPTS_REMOTE_DIR", "/var/tmp/one", "Where the remotes are on hosts.")
-    checkpoint_on_volume = key.flag("SP_CHECKPOINT_BD", "0", "Save a VM's memory straight to a volume.")
+    checkpoint_on_volume = key.flag(
+        "SP_CHECKPOINT_BD", "0", "Save VMs' memory straight to volumes (presave)."
+    )
     sp_checkpoint: Key[str] = Key(
         "SP_CHECKPOINT",
         "",

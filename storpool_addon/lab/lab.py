@@ -21,6 +21,7 @@ from storpool_addon.lab.gate import Gate
 from storpool_addon.lab.hosts import FRONTEND, Hosts, NoHosts
 from storpool_addon.lab.images import Images
 from storpool_addon.lab.machines import Machines
+from storpool_addon.lab.memory import Memory
 from storpool_addon.lab.objects import READY, Image
 from storpool_addon.lab.oned import Oned
 from storpool_addon.lab.plain import PlainHosts
@@ -38,7 +39,7 @@ _numbers = itertools.count()
 
 
 class Lab:
-    """One world. Everything in it is public: oned, simulator, hosts, conductor, images, vms.
+    """One world. Everything in it is public: oned, simulator, hosts, conductor, images, vms, memory.
 
     tree: where install.py --root put the driver. directory: a new directory for all that the world holds.
     real: hosts with sshd and block devices of their own, for which one has to be root; control_master: their
@@ -75,6 +76,7 @@ class Lab:
         self._ends.callback(self.rpc.close)
         self.images = Images(self.oned)
         self.vms = Machines(self.oned, self.hosts.frontend.write)
+        self.memory = Memory(self.oned, self.hosts, self.vms)
         self._furnish(nodes)
 
     def _start(self, nodes: Sequence[str], kind: Callable[..., Hosts]) -> None:

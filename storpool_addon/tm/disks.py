@@ -10,6 +10,7 @@ from storpool_addon.config import Config
 from storpool_addon.errors import UsageError
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
+from storpool_addon.opennebula.states import LcmState, VmState
 from storpool_addon.opennebula.vm import Disk, Vm
 from storpool_addon.units import MAX_SIZE, mib_to_bytes
 from storpool_addon.volumes import Placement, Volumes
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
     from storpool_addon.driver import Driver
 
 TM_MAD = "storpool"
+# The guest's memory lies somewhere then; where, SP_CHECKPOINT_BD said when it was saved.
+_MEMORY_IS_SAVED = frozenset(
+    (
+        LcmState.PROLOG_MIGRATE,
+        LcmState.PROLOG_MIGRATE_FAILURE,
+        LcmState.PROLOG_MIGRATE_SUSPEND,
+        LcmState.PROLOG_MIGRATE_SUSPEND_FAILURE,
+        LcmState.PROLOG_RESUME,
+        LcmState.PROLOG_RESUME_FAILURE,
+        LcmState.EPILOG_STOP,
+        LcmState.EPILOG_STOP_FAILURE,
+    )
+)
 
 
 class Subject(NamedTuple):
@@ -116,7 +130,7 @@ def home_volume_names(config: Config, vm: Vm) -> list[str]:
         found.append(names.context(config.one_px, vm.id, vm.context_disk_id))
     if vm.attribute("T_OS_NVRAM"):
         found.append(names.nvram(config.one_px, vm.id))
-    if config.checkpoint_on_volume:
+    if vm.lcm_state in _MEMORY_IS_SAVED or vm.state in (VmState.STOPPED, VmState.SUSPENDED):
         found.append(names.checkpoint(config.one_px, vm.id))
     return found
 

@@ -83,7 +83,8 @@ def _delete_directory(driver: Driver, target: Location, vm_id: int, datastore_id
     vm, system = driver.one.vm(vm_id), driver.one.datastore(datastore_id)
     config = driver.config.for_datastore(system).for_vm(vm)
     volumes = driver.volumes(system)
-    for name in disks.home_volume_names(config, vm):
+    # Saved memory too, which may be there in any state: what saved it may have been switched off since.
+    for name in sorted({*disks.home_volume_names(config, vm), names.checkpoint(config.one_px, vm.id)}):
         volumes.delete(name, keep=False)
     if vm.has_tpm:
         volumes.delete(names.tpm(config.one_px, vm.id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
 import pytest
@@ -19,6 +20,8 @@ class Row(NamedTuple):
     stays, is ours by name and tags, and the next run goes on from there.
     migration: two hosts may have a volume for writing.
     needs: the program that the row cannot do without.
+    settings: the site's configuration.
+    forgives: the action succeeds when it cannot clean up; what it leaves is what a further run takes away.
     spares_dead_hosts: the action succeeds when a host cannot be reached, and leaves that host's files.
     """
 
@@ -27,6 +30,8 @@ class Row(NamedTuple):
     undoes: bool = True
     migration: bool = False
     spares_dead_hosts: bool = False
+    forgives: bool = False
+    settings: Mapping[str, object] = {}
     needs: str = ""
 
     @property

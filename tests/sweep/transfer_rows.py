@@ -174,6 +174,33 @@ def move_home(lcm: int) -> Prepare:
     return prepare
 
 
+# Guests' memory
+
+MEMORY = "one-sys-42-rawcheckpoint"
+
+
+def memory(script: str) -> Prepare:
+    """A VM of a site that saves memory to volumes; for all but the first hook it is on one already."""
+
+    def prepare(lab: Ground) -> Command:
+        vm = scene.machine(lab)
+        if script == "presave":
+            return next(lab.memory.save(vm, 6))
+        scene.volume(lab, MEMORY, scene.OURS | {"nvm": "42", "type": "CHKPNT"}, template="one-ds-100")
+        if script == "prerestore":
+            return next(lab.memory.restore(vm))
+        scene.attach(lab, [MEMORY], "node1")
+        os.symlink(f"/dev/storpool/{MEMORY}", lab.hosts.nodes["node1"].path(f"{vm.home}/checkpoint"))
+        if script == "postsave":
+            return scene.upto(lab.memory.save(vm, 6), script)
+        after = scene.upto(lab.memory.restore(vm), script)
+        # As if OpenNebula's own script had not come to remove it.
+        os.symlink(f"/dev/storpool/{MEMORY}", lab.hosts.nodes["node1"].path(f"{vm.home}/checkpoint"))
+        return after
+
+    return prepare
+
+
 # Changing them
 
 
@@ -204,6 +231,7 @@ def monitor(lab: Ground) -> Command:
 
 
 ON = {"undoes": False}
+TO_VOLUME = {"SP_CHECKPOINT_BD": 1}
 AWAY_FROM_HOST = {"undoes": False, "spares_dead_hosts": True}
 ROWS = (
     Row("clone", prolog(system, "clone")),
@@ -229,4 +257,8 @@ ROWS = (
     Row("postmigrate", live("postmigrate", arrived=True), migration=True, **AWAY_FROM_HOST),
     Row("failmigrate", live("failmigrate", arrived=True), migration=True, **AWAY_FROM_HOST),
     Row("tm-monitor", monitor),
+    Row("presave", memory("presave"), settings=TO_VOLUME),
+    Row("postsave", memory("postsave"), forgives=True, settings=TO_VOLUME, **ON),
+    Row("prerestore", memory("prerestore"), settings=TO_VOLUME, **ON),
+    Row("postrestore", memory("postrestore"), forgives=True, settings=TO_VOLUME, **ON),
 )

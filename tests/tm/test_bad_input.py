@@ -19,7 +19,7 @@ from tests.tm import cloud
 
 SCRIPTS = (
     "clone", "context", "delete", "failmigrate", "ln", "mkimage", "mkswap", "monitor", "mv", "mvds",
-    "postmigrate", "premigrate", "resize",
+    "postmigrate", "postrestore", "postsave", "premigrate", "prerestore", "presave", "resize",
 )  # fmt: skip
 NODE = "node1:/var/lib/one//datastores/100/42"
 GOOD = {
