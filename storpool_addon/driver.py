@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from storpool_addon import locks
 from storpool_addon.config import Config
 from storpool_addon.errors import ConfigError, HostUnreachable
-from storpool_addon.hosts.clients import Clients
+from storpool_addon.hosts.clients import Clients, Home
 from storpool_addon.hosts.process import Processes
 from storpool_addon.hosts.shell import Hosts
 from storpool_addon.log import LOG_FILE, Log
@@ -22,7 +22,7 @@ from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.host import Host
 from storpool_addon.opennebula.rpc import OpenNebula
 from storpool_addon.opennebula.vm import Vm
-from storpool_addon.storpool import Api, Endpoint, conf
+from storpool_addon.storpool import Api, ClientId, Endpoint, conf
 from storpool_addon.volumes import Volumes
 
 if TYPE_CHECKING:
@@ -120,15 +120,19 @@ class Driver:
 
         return Snapshots(self.volumes(datastore))
 
-    def client_id(self, host: str, vm: Vm | None = None, datastore: Datastore | None = None) -> int:
+    def client_id(self, host: str, vm: Vm | None = None, datastore: Datastore | None = None) -> ClientId:
         """The StorPool client id of a host.
 
         vm: its history holds OpenNebula's ids of its hosts, which saves asking for the whole host pool.
-        datastore: its BRIDGE_LIST may be asked about the host.
+        datastore: whose cluster is meant; its BRIDGE_LIST may be asked about the host.
         """
         if vm is not None:
             self._host_ids.update((record.hostname, record.hid) for record in vm.history)
-        return self.clients.client_id(host, datastore.bridge_list if datastore else ())
+        if datastore is None:
+            return self.clients.client_id(host)
+        config = self.config.for_datastore(datastore)
+        home = Home(config.sp_cluster_id)
+        return self.clients.client_id(host, datastore.bridge_list, home)
 
     @contextmanager
     def exclusive(self, name: str, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:

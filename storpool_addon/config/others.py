@@ -33,7 +33,6 @@ OBSOLETE = {
     "ONE_LOCATION": "the environment's ONE_LOCATION",
     "NO_PROXY_API": "no proxy is used for the API",
     "STORPOOL_RETRIES": "a call is repeated until its deadline, when repeating can help",
-    "SP_CLUSTER_ID": "the datastore's SP_API_HTTP_HOST",
     **dict.fromkeys(
         (
             "AUTO_TEMPLATE",

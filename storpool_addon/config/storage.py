@@ -59,6 +59,13 @@ class StorPoolAccess:
         "any text",
         (DATASTORE,),
     )
+    sp_cluster_id = key.word(
+        "SP_CLUSTER_ID",
+        "",
+        "Id of the datastore's cluster, as in storpool.conf; to be set where there are several. The client id"
+        " of a host there is its SP_OURID, or one for this cluster alone: SP_OURID_D_N for d.n.",
+        DATASTORE,
+    )
     sp_api_connect_timeout_s = key.seconds(
         "SP_API_CONNECT_TIMEOUT", "1", "Seconds in which an address of the API must accept a connection."
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from storpool_addon.config import Config
 from storpool_addon.errors import ConfigError, HostError, OpenNebulaRefused
 from storpool_addon.hosts.shell import Hosts
-from storpool_addon.opennebula.host import Host
-from storpool_addon.storpool import conf
+from storpool_addon.opennebula.host import Host, host_attribute
+from storpool_addon.storpool import ClientId, conf
 
 # storpool_confget prints `SP_OURID=11` among others; with -s it does so for another host.
 _CONFGET = 'PATH=$PATH:/usr/sbin; storpool_confget ${1:+-s "$1"}\n'
@@ -17,8 +17,15 @@ _CONFGET = 'PATH=$PATH:/usr/sbin; storpool_confget ${1:+-s "$1"}\n'
 Lookup = Callable[[str], "int | None"]
 
 
+class Home(NamedTuple):
+    """The cluster of a datastore. id: SP_CLUSTER_ID, "" when nobody said. others: of its multicluster."""
+
+    id: str = ""
+    others: tuple[str, ...] = ()
+
+
 class Clients:
-    """Client ids by host name; each is looked up once in a process.
+    """Client ids by host name and cluster; each is looked up once in a process.
 
     find_host gives OpenNebula's record of a host. bridges are asked about hosts that nobody else knows.
     """
@@ -27,7 +34,7 @@ class Clients:
         self._config = config
         self._hosts = hosts
         self._find_host = find_host
-        self._known: dict[str, int] = {}
+        self._known: dict[tuple[str, Home], ClientId] = {}
         self._ways: Mapping[str, Lookup] = {
             "LOCAL": self._local,
             "ONEHOST": self._onehost,
@@ -35,11 +42,35 @@ class Clients:
             "HOSTHOSTNAME": self._hostname,
         }
 
-    def client_id(self, host: str, bridges: tuple[str, ...] = ()) -> int:
-        """The client id of a host; ConfigError when none of STORPOOL_CLIENT_ID_SOURCES knows it."""
-        if host not in self._known:
-            self._known[host] = self._look_up(host, bridges)
-        return self._known[host]
+    def client_id(self, host: str, bridges: tuple[str, ...] = (), home: Home = Home()) -> ClientId:  # noqa: B008  immutable
+        """The client id of a host for a datastore's volumes; ConfigError when nobody knows it.
+
+        That of STORPOOL_CLIENT_ID_SOURCES, unless the host has one for the datastore's cluster alone.
+        """
+        if (host, home) not in self._known:
+            self._known[host, home] = self._of_cluster(host, bridges, home)
+        return self._known[host, home]
+
+    def _of_cluster(self, host: str, bridges: tuple[str, ...], home: Home) -> ClientId:
+        if home == Home():
+            return ClientId(self._look_up(host, bridges))
+        try:
+            record = self._find_host(host)
+        except OpenNebulaRefused:
+            # The front-end, or a gateway that runs no VMs.
+            return ClientId(self._look_up(host, bridges))
+        own = record.client_id_in(home.id)
+        if own is not None:
+            return ClientId(own)
+        there = record.attributes.get("SP_CLUSTER_ID", "")
+        if there in home.others:
+            return ClientId(self._look_up(host, bridges), there)
+        if home.id and there not in ("", home.id):
+            raise ConfigError(
+                f"host {host} is a client of StorPool cluster {there}, and the volume is in {home.id};"
+                f" give the host {host_attribute(home.id)}, or the datastore SP_MULTICLUSTER"
+            )
+        return ClientId(self._look_up(host, bridges))
 
     def _look_up(self, host: str, bridges: tuple[str, ...]) -> int:
         tried = []

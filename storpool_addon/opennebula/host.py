@@ -38,7 +38,14 @@ class Host(NamedTuple):
     @property
     def client_id(self) -> int | None:
         """SP_OURID, the host's StorPool client id; None when it is not set, or not a number."""
-        text = self.attributes.get("SP_OURID", "")
+        return self._id("SP_OURID")
+
+    def client_id_in(self, cluster: str) -> int | None:
+        """The host's client id in the StorPool cluster of that id alone; None when it has none of its own."""
+        return self._id(host_attribute(cluster)) if cluster else None
+
+    def _id(self, attribute: str) -> int | None:
+        text = self.attributes.get(attribute, "")
         return int(text) if text.isascii() and text.isdigit() else None
 
     @property
@@ -50,3 +57,8 @@ class Host(NamedTuple):
     def is_on(self) -> bool:
         """Whether oned's last word about the host is that it answers."""
         return self.state in _ANSWERING
+
+
+def host_attribute(cluster: str) -> str:
+    """The attribute with a host's client id in one cluster: SP_OURID_D_N for cluster d.n."""
+    return "SP_OURID_" + "".join(each if each.isalnum() else "_" for each in cluster.upper())

@@ -8,6 +8,17 @@ from typing import Any, NamedTuple
 ClientIds = Sequence[int]
 
 
+class ClientId(int):
+    """The id of a client. cluster: the id of its cluster in a multicluster, "" for the API's own."""
+
+    cluster: str
+
+    def __new__(cls, number: int, cluster: str = "") -> ClientId:
+        made = super().__new__(cls, number)
+        made.cluster = cluster
+        return made
+
+
 class Volume(NamedTuple):
     """A volume.
 

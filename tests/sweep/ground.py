@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from storpool_addon.lab.gate import Gate
 from storpool_addon.lab.lab import CLIENT_IDS, Lab
+from storpool_addon.lab.objects import Image
 from storpool_addon.lab.oned import Oned
 from storpool_addon.simulator import Simulator
 from storpool_addon.simulator.cluster import Cluster
@@ -20,7 +22,7 @@ _KEPT = ("remotes", ".one", ".ssh")
 
 
 class Ground(Lab):
-    """Three nodes. second: the other cluster; its only client is node2, its only datastore 102."""
+    """Three nodes. second: the other cluster; its clients are node1 and node2, its only datastore is 102."""
 
     def __init__(self, directory: str, tree: str) -> None:
         super().__init__(directory, tree, nodes=NODES, detect_open=True)
@@ -48,7 +50,7 @@ class Ground(Lab):
             self.second = Simulator(
                 os.path.join(self.directory, "second"),
                 dev_dir=f"{self.devices}/{{client}}/storpool",
-                clients={CLIENT_IDS["node2"]: "node2"},
+                clients={CLIENT_IDS[name]: name for name in NODES[:2]},
                 templates=[f"one-ds-{SECOND_DATASTORE}"],
                 cluster_id="d.m",
                 gate=Gate(self.conductor),
@@ -57,6 +59,30 @@ class Ground(Lab):
         host, port, token = self.second.endpoint
         wanted = {"SP_API_HTTP_HOST": host, "SP_API_HTTP_PORT": str(port), "SP_AUTH_TOKEN": token}
         self.oned.add_image_datastore(SECOND_DATASTORE, BRIDGE_LIST="node2", **wanted)
+
+    def give_second_image(self, *, size_mib: int = 4) -> Image:
+        """A persistent image on the other cluster."""
+        self.add_second()
+        image = self.give_image(size_mib=size_mib, persistent=True)
+        name, datastore = f"one-img-{image.id}", self.oned.datastores[SECOND_DATASTORE]
+        (shown,) = self.storpool(f"Volume/{name}")
+        self.storpool(f"VolumeDelete/{name}", {})
+        image.datastore, image.source = datastore, f"one-ds-{SECOND_DATASTORE}/{name}"
+        template = f"one-ds-{SECOND_DATASTORE}"
+        body = {"name": name, "size": shown["size"], "template": template, "tags": shown["tags"]}
+        self.storpool("VolumeCreate", body, SECOND_DATASTORE)
+        return image
+
+    def storpool(
+        self, query: str, body: Mapping[str, object] | None = None, datastore: int | None = None
+    ) -> Any:
+        """Like the lab's. datastore: whose cluster is asked; else the one that has the object."""
+        simulator = self.simulator
+        items: Any = (body or {}).get("reassign") or [{"volume": query.partition("/")[2]}]
+        if self.second and (datastore == SECOND_DATASTORE or items[0]["volume"] in self.second.cluster.names):
+            simulator = self.second
+        route = simulator.route("GET" if body is None else "POST", query.split("/"))
+        return simulator.perform(route, None if body is None else dict(body))[0]
 
     def clear(self) -> None:
         """Empty the world: quicker than to make another."""

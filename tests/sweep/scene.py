@@ -48,8 +48,9 @@ def volume(
 def attach(lab: Lab, names: Iterable[str], *hosts: str) -> None:
     """Attach volumes to exactly these hosts."""
     clients = [CLIENT_IDS[host] for host in hosts]
-    items = [{"volume": name, "detach": "all", "rw": clients, "force": True} for name in names]
-    lab.storpool("VolumesReassignWait", {"reassign": items, "attachTimeout": 10})
+    for name in names:
+        item = {"volume": name, "detach": "all", "rw": clients, "force": True}
+        lab.storpool("VolumesReassignWait", {"reassign": [item], "attachTimeout": 10})
 
 
 def upto(steps: Steps[T], script: str, index: int = 0) -> Command:

@@ -49,6 +49,10 @@ def several(lab: Ground) -> list[Image | Volatile]:
     return [*system(lab), Volatile(4), *persistent(lab)]
 
 
+def on_two_clusters(lab: Ground) -> list[Image | Volatile]:
+    return [*persistent(lab), lab.give_second_image()]
+
+
 # Giving disks
 
 
@@ -213,11 +217,11 @@ def resize_running(lab: Ground, vm: Vm) -> Steps[None]:
     return lab.vms.resize_disk(vm, 0, 8)
 
 
-def live(script: str, *, arrived: bool) -> Prepare:
+def live(script: str, *, arrived: bool, disks: Disks = several) -> Prepare:
     """A live migration from node1 to node2. arrived: node2 has volumes and directory already."""
 
     def prepare(lab: Ground) -> Command:
-        vm = scene.machine(lab, *several(lab))
+        vm = scene.machine(lab, *disks(lab), context=disks is several)
         if arrived:
             scene.attach(lab, scene.volumes(lab, vm), "node1", "node2")
             scene.home(lab, vm, "node2")
@@ -256,6 +260,17 @@ ROWS = (
     Row("premigrate", live("premigrate", arrived=False), migration=True),
     Row("postmigrate", live("postmigrate", arrived=True), migration=True, **AWAY_FROM_HOST),
     Row("failmigrate", live("failmigrate", arrived=True), migration=True, **AWAY_FROM_HOST),
+    Row(
+        "premigrate-two-clusters",
+        live("premigrate", arrived=False, disks=on_two_clusters),
+        migration=True,
+    ),
+    Row(
+        "postmigrate-two-clusters",
+        live("postmigrate", arrived=True, disks=on_two_clusters),
+        migration=True,
+        **AWAY_FROM_HOST,
+    ),
     Row("tm-monitor", monitor),
     Row("presave", memory("presave"), settings=TO_VOLUME),
     Row("postsave", memory("postsave"), forgives=True, settings=TO_VOLUME, **ON),
