@@ -56,6 +56,18 @@ class Attaching:
         if items:
             self.reassign(items, force=force)
 
+    def take_from(self, name: str, client: int, *, force: bool) -> None:
+        """Detach a volume from one client; done already when it is not attached there.
+
+        A device that is open there makes it StateError; with `force` it is taken all the same, after a wait.
+        """
+        try:
+            self.reassign([Reassign(volume=name, detach=[client])], force=force)
+        except StorPoolRefused as error:
+            # Not certain of StorPool: whether it takes a detach of what is not attached there.
+            if is_open(error) or self._is_attached(name, client):
+                raise
+
     def withdraw(self, name: str, client: int) -> None:
         """Undo an attachment that may have been made: detach from this client alone, politely."""
         try:
@@ -86,6 +98,9 @@ class Attaching:
         self.log(f"detaching by force: {refused.descr}")
         forced = [item._replace(force=True) for item in items]
         self.api.volumes_reassign_wait(forced, attach_timeout_s=self.config.attach_timeout_s)
+
+    def _is_attached(self, name: str, client: int) -> bool:
+        return any((each.volume, each.client) == (name, client) for each in self.api.attachments_list())
 
 
 def is_open(error: StorPoolRefused) -> bool:

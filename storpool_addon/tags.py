@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from storpool_addon.config import Config
-from storpool_addon.errors import ConfigError
+from storpool_addon.errors import ConfigError, StateError
 from storpool_addon.opennebula.vm import Vm
 
 VIRT = "one"
+_CLIENTS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*", re.ASCII)
 # StorPool's rule for a value; blanks are dropped before it is applied, as the bash addon does.
 _VALUE = re.compile(r"[A-Za-z0-9_.:\-]*", re.ASCII)
 
@@ -47,6 +48,34 @@ def group_snapshot(config: Config, vm_id: int) -> dict[str, str]:
 def released(config: Config, qc: str) -> dict[str, str]:
     """An image that goes back to its datastore: StorPool removes a tag whose value is empty."""
     return {config.vm_tag: "", "vc-policy": "", "type": "", "diskid": "", "qc": value("qc", qc)}
+
+
+def user_key(config: Config, vm_id: int, disk_id: int) -> str:
+    """The tag by which a VM's disk says that it uses a volume that others may use too.
+
+    Its value are the client ids of the hosts on which it does: `nvm-42-0=11`, and `11.12` while it moves.
+    StorPool changes tags one by one, so two VMs never overwrite each other's.
+    """
+    return f"{config.vm_tag}-{vm_id}-{disk_id}"
+
+
+def clients_value(clients: Collection[int]) -> str:
+    """The value of a `user_key`; "" for no client, which removes the tag."""
+    return ".".join(map(str, sorted(clients)))
+
+
+def users(config: Config, tags: Mapping[str, str]) -> dict[str, frozenset[int]]:
+    """Who uses a volume together with others: `user_key` to clients; StateError for a value of no sense."""
+    pattern = re.compile(rf"{re.escape(config.vm_tag)}-[0-9]+-[0-9]+", re.ASCII)
+    found = {}
+    for key, text in tags.items():
+        if text and pattern.fullmatch(key):
+            if not _CLIENTS.fullmatch(text):
+                raise StateError(
+                    f"tag {key} is {text!r}, not the client ids of hosts (such as 11.12); correct it"
+                )
+            found[key] = frozenset(map(int, text.split(".")))
+    return found
 
 
 def deleted(config: Config, volume: str, tags: Mapping[str, str]) -> dict[str, str]:

@@ -109,7 +109,9 @@ class Vm:
 def image_disk(disk_id: int, image: Image) -> dict[str, str]:
     """The DISK of an image, as oned writes it when a VM takes the image."""
     datastore, cdrom = image.datastore, image.type == "CDROM"
-    clone = not image.persistent and not cdrom
+    kind = image.attributes.get("PERSISTENT_TYPE", "").upper()
+    read = cdrom or kind == "IMMUTABLE"
+    clone, save = not image.persistent and not read, image.persistent and not read
     disk = {
         "ALLOW_ORPHANS": "YES", "CLONE": _flag(clone), "CLONE_TARGET": "SELF", "CLUSTER_ID": "0",
         "DATASTORE": datastore.name, "DATASTORE_ID": str(datastore.id), "DEV_PREFIX": "sd" if cdrom else "vd",
@@ -117,11 +119,15 @@ def image_disk(disk_id: int, image: Image) -> dict[str, str]:
         "DRIVER": image.format, "FORMAT": image.format,
         "IMAGE": image.name, "IMAGE_ID": str(image.id), "LN_TARGET": "NONE",
         "IMAGE_STATE": str(image.states_in_use), "ORIGINAL_SIZE": str(image.size_mib),
-        "READONLY": _flag(cdrom), "SAVE": _flag(image.persistent),
+        "READONLY": _flag(read), "SAVE": _flag(save),
         "SIZE": str(image.size_mib), "SOURCE": image.source,
         "TARGET": _target(disk_id), "TM_MAD": datastore.tm_mad, "TYPE": "CDROM" if cdrom else "BLOCK",
     }  # fmt: skip
-    return {**disk, "PERSISTENT": "YES"} if image.persistent else disk
+    if save:
+        disk["PERSISTENT"] = "YES"
+    if save and kind == "SHAREABLE" and image.format == "raw":
+        disk["SHAREABLE"] = "YES"
+    return disk
 
 
 def volatile_disk(disk_id: int, volatile: Volatile) -> dict[str, str]:

@@ -9,7 +9,8 @@ from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import absolute
 from storpool_addon.opennebula.protocol import Optional, number, protocol, text
 from storpool_addon.opennebula.vm import Vm
-from storpool_addon.tm import disks
+from storpool_addon.tm import disks, sharing
+from storpool_addon.tm.disks import Subject
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.volumes import Placement, Volumes
 
@@ -62,6 +63,8 @@ def premigrate(
             undo.add(f"detach from {target}", share.volumes.place, share.on(driver, vm, source))
             with uninterrupted():
                 share.volumes.share(there)
+        for disk in sharing.of_vm(driver, vm):
+            sharing.join(driver, undo, disk, *_clients(driver, disk, source, target))
         if _keeps_home(driver, system, caller):
             vmdir.copy_to(driver.hosts.on(source), directory, target, directory)
         if caller is None:
@@ -84,6 +87,8 @@ def postmigrate(
     system = driver.one.datastore(datastore_id)
     for share in _shares(driver, vm, system):
         share.volumes.place(share.on(driver, vm, target), force=True)
+    for disk in sharing.of_vm(driver, vm):
+        sharing.be_on(driver, disk, _clients(driver, disk, target), force=True)
     if _keeps_home(driver, system, caller):
         with driver.dead_host_is_no_obstacle(f"{directory} stays there"):
             vmdir.remove(driver.hosts.on(source), directory)
@@ -109,15 +114,22 @@ def failmigrate(
     system = driver.one.datastore(datastore_id)
     for share in _shares(driver, vm, system):
         share.volumes.place(share.on(driver, vm, source))
+    for disk in sharing.of_vm(driver, vm):
+        sharing.be_on(driver, disk, _clients(driver, disk, source))
     if _keeps_home(driver, system, caller):
         with driver.dead_host_is_no_obstacle(f"{directory} stays there"):
             vmdir.remove(driver.hosts.on(target), directory)
 
 
 def _shares(driver: Driver, vm: Vm, system: Datastore) -> list[_Share]:
-    """The VM's volumes by cluster, each seen to be ours: one call then attaches a cluster's all at once."""
+    """The VM's volumes by cluster, each seen to be ours: one call then attaches a cluster's all at once.
+
+    Without those that other VMs have too: each of them goes by itself, under its lock.
+    """
     shares: dict[object, _Share] = {}
     for disk in disks.on_storpool(driver, vm):
+        if sharing.is_shared(disk.disk):
+            continue
         disk.volumes.owned(disk.volume)
         share = shares.setdefault(disk.volumes.api, _Share(disk.volumes, disk.datastore, {}))
         share.modes[disk.volume] = disk.mode
@@ -126,6 +138,10 @@ def _shares(driver: Driver, vm: Vm, system: Datastore) -> list[_Share]:
         share = shares.setdefault(volumes.api, _Share(volumes, system, {}))
         share.modes.update((name, "rw") for name in disks.home_volumes(driver, vm, system))
     return list(shares.values())
+
+
+def _clients(driver: Driver, disk: Subject, *hosts: str) -> list[int]:
+    return [driver.client_id(host, disk.vm, disk.datastore) for host in hosts]
 
 
 def _links(driver: Driver, vm: Vm, directory: str) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol
 from storpool_addon.opennebula.states import LcmState
 from storpool_addon.opennebula.vm import Vm
-from storpool_addon.tm import disks
+from storpool_addon.tm import disks, sharing
 from storpool_addon.tm.disks import Subject
 from storpool_addon.volumes import Placement
 
@@ -78,11 +78,18 @@ def mv(driver: Driver, source: Location, target: Location, vm_id: int, datastore
 
 def _move_disk(driver: Driver, plan: Plan, disk: Subject, source: Location, target: Location) -> None:
     disk.volumes.owned(disk.volume)
+    shared = sharing.is_shared(disk.disk)
     if not plan.attach:
+        if shared:
+            sharing.be_on(driver, disk, (), force=plan.force)
+            return
         disk.volumes.release([disk.volume], force=plan.force)
         return
     client = driver.client_id(target.host, disk.vm, disk.datastore)
-    disk.volumes.place([disk.placement(client)], force=plan.force)
+    if shared:
+        sharing.be_on(driver, disk, {client}, force=plan.force)
+    else:
+        disk.volumes.place([disk.placement(client)], force=plan.force)
     vmdir.link(driver.hosts.on(target.host), [(target.path, disk.volume)])
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from storpool_addon import names, qos, tags
-from storpool_addon.errors import StateError, UsageError
+from storpool_addon.errors import UsageError
 from storpool_addon.hosts import vmdir
 from storpool_addon.hosts.filesystems import SWAP, make_command
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol, text
-from storpool_addon.tm import disks
+from storpool_addon.tm import disks, sharing
 from storpool_addon.tm.disks import Subject
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import mib_to_bytes
@@ -33,18 +33,18 @@ def clone(driver: Driver, source: str, target: Location, vm_id: int, datastore_i
 
 @protocol(source=text, target=Location.parse, vm_id=number, datastore_id=number)
 def ln(driver: Driver, source: str, target: Location, vm_id: int, datastore_id: int) -> None:
-    """A persistent image, or a private copy of a CDROM image, attached to the VM's host and linked there."""
+    """A persistent image, or a private copy of a CDROM image, attached to the VM's host and linked there.
+
+    A SHAREABLE or IMMUTABLE image is attached to this VM's host as well: other VMs keep it.
+    """
     disk = disks.subject(driver, target, vm_id, datastore_id)
     image, client = names.of_source(source.rpartition(":")[2]), _client(driver, disk, target)
     with Undo(driver.log) as undo:
         if disks.has_own_volume(disk.disk):
             _copy(driver, undo, disk, image)
             _attach(disk, client)
-        elif disk.disk.shareable or disk.disk.is_immutable:
-            # One host at a time has a volume here; a second VM would take it from the first.
-            raise StateError(
-                f"image {disk.disk.source} is shareable or immutable; this driver attaches neither"
-            )
+        elif sharing.is_shared(disk.disk):
+            sharing.join(driver, undo, disk, client)
         else:
             _lend(driver, undo, disk, client)
         vmdir.link(driver.hosts.on(target.host), [(target.path, disk.volume)])
@@ -89,6 +89,7 @@ def _lend(driver: Driver, undo: Undo, disk: Subject, client: int) -> None:
     Attached first: an image whose device is open elsewhere is refused before anything about it changes.
     """
     before = disk.volumes.owned(disk.volume)
+    sharing.refuse_if_used_together(disk, before)
     wanted = _tags(driver, disk, qos.IMAGE_FIRST)
     undo.add(f"detach volume {disk.volume} from client {client}", disk.volumes.withdraw, disk.volume, client)
     _attach(disk, client)

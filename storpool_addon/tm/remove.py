@@ -9,7 +9,7 @@ from storpool_addon.hosts import vmdir
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.states import LcmState
-from storpool_addon.tm import disks
+from storpool_addon.tm import disks, sharing
 from storpool_addon.tm.disks import Subject
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def delete(driver: Driver, target: Location, vm_id: int, datastore_id: int) -> N
         # The copy of a CDROM holds nothing that its image does not.
         keep = not disk.disk.is_cdrom
         disk.volumes.delete(disk.volume, keep=keep, snapshots=_snapshots(disk))
+    elif sharing.is_shared(disk.disk):
+        sharing.be_on(driver, disk, (), force=True)
     else:
         # The reconciler of policies gives it the class of its image again; a deleted VM's must not stay.
         _give_back(disk, qos.resolve(disk.config, qos.DEFAULT_ONLY))
@@ -35,9 +37,16 @@ def delete(driver: Driver, target: Location, vm_id: int, datastore_id: int) -> N
 
 @protocol(source=Location.parse, target=text, vm_id=number, datastore_id=number)
 def mvds(driver: Driver, source: Location, target: str, vm_id: int, datastore_id: int) -> None:
-    """A persistent image goes back to its datastore: detached everywhere and nobody's."""
+    """A persistent image goes back to its datastore: detached everywhere and nobody's.
+
+    One that other VMs have too leaves this VM's host when no other VM there has it.
+    """
     disk = disks.subject(driver, source, vm_id, datastore_id)
     image = names.of_source(target)
+    if sharing.is_shared(disk.disk):
+        sharing.be_on(driver, disk, (), force=True)
+        _unlink(driver, source)
+        return
     if disk.volume != image and disk.volumes.find(image) is None:
         disk.volumes.rename(disk.volume, image)
     _give_back(disk._replace(volume=image), _image_class(driver, disk))
@@ -61,6 +70,9 @@ def _give_back(disk: Subject, qc: str) -> None:
         disk.volumes.log(f"volume {disk.volume} is not there any more; nothing to give back")
         return
     user, ours = volume.tags.get(disk.config.vm_tag, ""), str(disk.vm.id)
+    if sharing.is_used_together(disk, volume):
+        disk.volumes.log(f"volume {disk.volume} is shared by other VMs; VM {ours} has nothing to give back")
+        return
     if user not in ("", ours):
         disk.volumes.log(f"volume {disk.volume} is in use by VM {user}; VM {ours} has nothing to give back")
         return

@@ -126,7 +126,9 @@ def _of_disk(lab: Lab, vm: Vm, disk_id: int, disk: dict[str, str]) -> tuple[str,
         return _made(lab, vm, disk_id, f"{image}-{vm.id}-{disk_id}", "CDROM", {"baseOn": image})
     if disk["CLONE"] == "YES":
         return _made(lab, vm, disk_id, f"{image}-{vm.id}-{disk_id}", "NPERS", {"baseOn": image, "size": size})
-    return image, lambda: lab.storpool(f"VolumeUpdate/{image}", {"tags": _tags(vm, disk_id, "PERS")})
+    shared = "SHAREABLE" in disk or "PERSISTENT" not in disk
+    wanted = _shared_tags(vm, disk_id, disk) if shared else _tags(vm, disk_id, "PERS")
+    return image, lambda: lab.storpool(f"VolumeUpdate/{image}", {"tags": wanted})
 
 
 def _made(
@@ -135,6 +137,12 @@ def _made(
     template = {} if "baseOn" in body else {"template": "one-ds-100"}
     wanted = {"name": name, "tags": _tags(vm, disk_id, kind), **template, **body}
     return name, lambda: lab.storpool("VolumeCreate", wanted)
+
+
+def _shared_tags(vm: Vm, disk_id: int, disk: dict[str, str]) -> dict[str, str]:
+    """Those of an image that several VMs may have: each adds one of its own."""
+    kind = "PERS" if "SHAREABLE" in disk else "IMMUT"
+    return {**OURS, f"nvm-{vm.id}-{disk_id}": str(CLIENT_IDS[vm.here.host]), "type": kind}
 
 
 def _tags(vm: Vm, disk_id: int, kind: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 
 from storpool_addon.lab.machine import Volatile
 from tests.programs import needs
-from tests.sweep import leftovers, picture, scene
+from tests.sweep import leftovers, picture, scene, shared_rows
 from tests.sweep.engine import Place
 from tests.sweep.ground import Ground
 from tests.sweep.row import Row
@@ -58,6 +58,10 @@ def two_writers(lab: Ground) -> None:
     scene.attach(lab, ["one-img-70"], "node1", "node2")
 
 
+def taken_from_another_vm(lab: Ground) -> None:
+    scene.attach(lab, ["one-img-7"], "node2")
+
+
 def gone_for_a_moment(lab: Ground) -> None:
     lab.storpool("VolumeUpdate/one-img-70", {"rename": "one-img-71"})
     lab.storpool("VolumeUpdate/one-img-71", {"rename": "one-img-70"})
@@ -65,13 +69,13 @@ def gone_for_a_moment(lab: Ground) -> None:
 
 @pytest.mark.parametrize(
     ("act", "rule"),
-    [(untagged, "I2"), (two_writers, "I4"), (gone_for_a_moment, "I11")],
-    ids=["I2", "I4", "I11"],
+    [(untagged, "I2"), (two_writers, "I4"), (taken_from_another_vm, "I4"), (gone_for_a_moment, "I11")],
+    ids=["I2", "I4", "I4-shared", "I11"],
 )
 def test_what_breaks_a_rule_for_a_moment_is_seen(
     place: Place, act: Callable[[Ground], None], rule: str
 ) -> None:
-    with place.world(EMPTY) as there:
+    with place.world(Row("shared", shared_rows.with_another(shared_rows.terminate, "mvds"))) as there:
         assert there.broken_rules() == []
         act(there.lab)
         scene.attach(there.lab, ["one-img-70"], "node3")

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from storpool_addon.simulator.cluster import Change, Cluster
 from storpool_addon.simulator.records import Volume
+
+# How a VM's disk says that it uses a volume that others may use too, and on which clients.
+_USER = re.compile(r"nvm-([0-9]+)-[0-9]+")
+# The VM that the table's actions are about.
+ACTOR = "42"
 
 
 class Watch:
@@ -15,6 +22,9 @@ class Watch:
         self._broken: list[str] = []
         self._gone: list[str] = []
         with cluster.lock:
+            self._bystanders = [
+                (each.gid, client) for each in cluster.table(Volume).values() for client in _bystanders(each)
+            ]
             self._names = {each.name for each in cluster.table(Volume).values() if not each.snapshot}
             cluster.watchers.append(self._look)
 
@@ -35,6 +45,7 @@ class Watch:
             if isinstance(new, Volume):
                 self._has_owner(new)
         self._gone += [name for name in self._names if name and name not in self._cluster.names]
+        self._nobody_lost_it()
         if not self._migration:
             self._one_writer()
 
@@ -45,9 +56,23 @@ class Watch:
             self._broken.append(f"I2: {volume.title} has no owner in its tags: {volume.tags}")
 
     def _one_writer(self) -> None:
-        """I4."""
+        """I4, but for volumes whose users know of each other."""
         for gid, clients in self._cluster.attached.items():
             writers = [client for client, each in clients.items() if each.rights == "rw"]
-            if len(writers) > 1:
+            if len(writers) > 1 and not any(map(_USER.fullmatch, self._cluster.table(Volume)[gid].tags)):
                 title = self._cluster.table(Volume)[gid].title
                 self._broken.append(f"I4: {title} can be written by clients {writers}")
+
+    def _nobody_lost_it(self) -> None:
+        """I4: what VMs share stays where those have it that no action is about."""
+        for gid, client in self._bystanders:
+            if client not in self._cluster.attached.get(gid, {}):
+                title = self._cluster.table(Volume)[gid].title
+                self._broken.append(f"I4: another VM lost {title} on client {client}")
+
+
+def _bystanders(volume: Volume) -> list[int]:
+    """The clients on which other VMs than the one that is acted upon use a volume."""
+    users = [(_USER.fullmatch(key), text) for key, text in volume.tags.items()]
+    texts = [text for match, text in users if match and match[1] != ACTOR]
+    return [int(client) for text in texts for client in text.split(".") if text]

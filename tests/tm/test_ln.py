@@ -107,16 +107,6 @@ def test_every_vm_has_its_own_copy_of_a_cdrom(lab: Lab, mode: str, expected: str
     assert lab.read_volume(COPY, 5) == b"hello"
 
 
-@pytest.mark.parametrize(
-    ("attributes", "message"),
-    [({"SHAREABLE": "YES"}, "shareable"), ({"SAVE": "NO", "READONLY": "YES"}, "immutable")],
-)
-def test_images_for_many_vms_at_once_are_refused(lab: Lab, attributes: dict[str, str], message: str) -> None:
-    vm, command = ready(lab)
-    vm.disks[0].update(attributes)
-    assert message in cloud.refused(lab, command)
-
-
 @pytest.mark.parametrize("trouble", ["foreign", "missing", "dead host", "client down"])
 def test_what_failed_leaves_the_image_as_it_was(lab: Lab, trouble: str) -> None:
     _, command = ready(lab)
