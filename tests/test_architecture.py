@@ -21,7 +21,7 @@ LAYERS = (
     ("edge", "cli"),
     ("driver",),
     ("datastore", "tm", "vmm", "hooks"),
-    ("snapshots",),
+    ("snapshots", "drafts"),
     ("volumes",),
     ("attaching", "hosts", "domain", "monitoring"),
     ("names", "tags", "qos"),

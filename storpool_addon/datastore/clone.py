@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from storpool_addon import names, qos, tags
 from storpool_addon.config import Config
 from storpool_addon.datastore import bridge, fetch, sparse
-from storpool_addon.datastore.drafts import Draft, is_finished
 from storpool_addon.datastore.subject import FORMAT, image_of, source_of
 from storpool_addon.datastore.writing import TIMEOUT_S, Progress, Target, open_target
+from storpool_addon.drafts import Draft, is_finished
 from storpool_addon.errors import AddonError, StateError, StorPoolRefused
 from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.vmdir import device

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from storpool_addon import names
-from storpool_addon.datastore.drafts import is_finished
 from storpool_addon.datastore.source import DiskOfVmSnapshot, NamedSnapshot
+from storpool_addon.drafts import is_finished
 from storpool_addon.errors import StateError, StorPoolRefused
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import bytes_to_mib_up, mib_to_bytes

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from storpool_addon import names
 from storpool_addon.datastore import cgroups, fromsnapshot, importing, size, source
-from storpool_addon.datastore.drafts import UNFINISHED, is_finished
 from storpool_addon.datastore.subject import FORMAT, image_of, source_of
+from storpool_addon.drafts import UNFINISHED, is_finished
 from storpool_addon.errors import StateError, UsageError
 from storpool_addon.hosts.filesystems import SWAP, make_command
 from storpool_addon.hosts.prelude import PRELUDE

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 from storpool_addon import names, qos, tags
 from storpool_addon.config import Config
 from storpool_addon.datastore import bridge, formats, source, sparse
-from storpool_addon.datastore.drafts import Draft
 from storpool_addon.datastore.fetch import Digests
 from storpool_addon.datastore.filecopy import copy_file
 from storpool_addon.datastore.opening import Opened, Wanted, open_image
 from storpool_addon.datastore.staging import staged
 from storpool_addon.datastore.writing import Local, Progress, Target, Writer, open_target
+from storpool_addon.drafts import Draft
 from storpool_addon.errors import HostError
 from storpool_addon.hosts import qemu
 from storpool_addon.hosts.vmdir import device

@@ -14,6 +14,7 @@ from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import Many, number, protocol, text
 from storpool_addon.opennebula.vm import Vm
+from storpool_addon.tm import nvram, scratch
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import round_up_to_sector
 from storpool_addon.volumes import Placement, Volumes
@@ -31,15 +32,15 @@ _BUILDERS = {"xorriso": ["-as", "mkisofs", "-quiet"], "genisoimage": ["-quiet"],
 def context(driver: Driver, files: list[str], target: Location, vm_id: int, datastore_id: int) -> None:
     """Build the image from oned's context.sh and the files that the VM asks for, and present it on the host.
 
+    A VM with T_OS_NVRAM gets its UEFI variables first: this is what runs each time before a VM starts.
     Also called while the VM runs, with the medium ejected: the volume is then filled anew in place.
     """
     if target.disk_id is None or not files:
         raise UsageError(f"context of VM {vm_id}: there is no file to put in, or {target.path!r} is no disk")
-    import tempfile
-
     vm, system = driver.one.vm(vm_id), driver.one.datastore(datastore_id)
-    with tempfile.TemporaryDirectory(prefix=f"storpool-addon-context-{vm_id}-") as scratch:
-        image = _built(driver, vm, files, scratch)
+    own = nvram.provide(driver, vm, system, target.host)
+    with scratch.directory(f"context-{vm_id}") as directory:
+        image = _built(driver, vm, files, directory)
         with open(image, "rb") as content, Undo(driver.log) as undo:
             name = names.context(driver.config.one_px, vm_id, target.disk_id)
             volumes = driver.volumes(system)
@@ -50,7 +51,7 @@ def context(driver: Driver, files: list[str], target: Location, vm_id: int, data
             with uninterrupted():
                 if volumes.ensure(name, size=size, template=template, tags=wanted):
                     undo.add(f"delete volume {name}", volumes.discard, name)
-                volumes.place([Placement(name, client)])
+                volumes.place([Placement(each, client) for each in (name, *own)])
             vmdir.write(driver.hosts.on(target.host), target.path, name, content)
     if volumes.config.readonly_mode == "ro":
         volumes.place([Placement(name, client, "ro")])
@@ -64,18 +65,18 @@ def _tags(volumes: Volumes, vm: Vm, system: Datastore, disk_id: int) -> dict[str
     return tags.vm_disk(config, vm, type="CNTXT", qc=qc, disk_id=disk_id)
 
 
-def _built(driver: Driver, vm: Vm, files: Sequence[str], scratch: str) -> str:
-    """The path of the finished image in `scratch`."""
+def _built(driver: Driver, vm: Vm, files: Sequence[str], directory: str) -> str:
+    """The path of the finished image in `directory`."""
     try:
-        return _build(driver, vm, files, scratch)
+        return _build(driver, vm, files, directory)
     except OSError as error:
         raise ToolError(
             f"the context image of VM {vm.id} cannot be built on the front-end: {error}"
         ) from None
 
 
-def _build(driver: Driver, vm: Vm, files: Sequence[str], scratch: str) -> str:
-    content, image = os.path.join(scratch, "content"), os.path.join(scratch, "context.iso")
+def _build(driver: Driver, vm: Vm, files: Sequence[str], directory: str) -> str:
+    content, image = os.path.join(directory, "content"), os.path.join(directory, "context.iso")
     os.mkdir(content)
     if driver.config.for_vm(vm).include_context_packages:
         _take_packages(content)

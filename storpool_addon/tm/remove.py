@@ -97,7 +97,8 @@ def _delete_directory(driver: Driver, target: Location, vm_id: int, datastore_id
     volumes = driver.volumes(system)
     # Saved memory too, which may be there in any state: what saved it may have been switched off since.
     for name in sorted({*disks.home_volume_names(config, vm), names.checkpoint(config.one_px, vm.id)}):
-        volumes.delete(name, keep=False)
+        # The guest's UEFI variables are no less its own than its disks; the other two are made anew.
+        volumes.delete(name, keep=name == names.nvram(config.one_px, vm.id))
     if vm.has_tpm:
         volumes.delete(names.tpm(config.one_px, vm.id))
     with driver.dead_host_is_no_obstacle(f"{target.path} stays there"):

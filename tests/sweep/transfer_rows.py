@@ -77,6 +77,12 @@ def context_again(lab: Ground) -> Command:
     return _of_known_age(lab, scene.upto(changed, "context"))
 
 
+def context_nvram(lab: Ground) -> Command:
+    lab.hosts.frontend.write("/var/lib/one/remotes/OVMF/VARS.fd", bytes(40) + b"_FVH" + bytes(400))
+    vm = lab.vms.create(T_OS_NVRAM="storpool:template=VARS.fd")
+    return _of_known_age(lab, scene.upto(lab.vms.deploy(vm, "node1"), "context"))
+
+
 def _of_known_age(lab: Ground, command: Command) -> Command:
     """The image holds the time of oned's file: the same in each world."""
     os.utime(lab.hosts.frontend.path(command.args[0]), (1_700_000_000, 1_700_000_000))
@@ -246,6 +252,7 @@ ROWS = (
     Row("mkimage-ext4", prolog(with_file_system, "mkimage")),
     Row("mkswap", prolog(swap, "mkswap")),
     Row("context", context, needs="xorriso"),
+    Row("context-nvram", context_nvram, undoes=False, needs="xorriso"),
     Row("context-again", context_again, undoes=False, needs="xorriso"),
     Row("delete-disk", with_machine(system, terminate, "delete"), **AWAY_FROM_HOST),
     Row("delete-cdrom", with_machine(cdrom, terminate, "delete"), **AWAY_FROM_HOST),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.server
 import os
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from storpool_addon.lab.command import Command
+from storpool_addon.lab.conductor import KILL, Fault
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm
 from tests import programs
@@ -206,6 +208,28 @@ def test_anothers_volume_of_that_name(lab: Lab) -> None:
     _, command = ready(lab)
     cloud.foreign(lab, NAME, {**TAGS, "nloc": "two"})
     assert f"volume {NAME} is not ours" in cloud.refused(lab, command)
+
+
+@needs("xorriso")
+def test_what_a_killed_run_left_goes_with_the_next(lab: Lab) -> None:
+    """Of any VM; a directory in which somebody works stays, and one that is not ours."""
+    _, command = ready(lab)
+    building = next(number for number, each in enumerate(lab.run(command).calls, 1) if "xorriso" in each.what)
+    lab.run(command, Fault(building, "before", KILL))
+    there = Path(lab.directory, "tmp")
+    (killed,) = there.iterdir()
+    busy = there / "storpool-addon-context-43-x"
+    busy.mkdir()
+    (there / "else").mkdir()
+    with open(there / "storpool-addon-link", "w"):
+        pass
+    lock = os.open(busy, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    cloud.succeeds(lab, command)
+    assert not killed.exists() and {each.name for each in there.iterdir()} == {
+        "storpool-addon-context-43-x", "else", "storpool-addon-link",
+    }  # fmt: skip
+    os.close(lock)
 
 
 @needs("xorriso")

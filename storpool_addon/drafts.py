@@ -1,4 +1,4 @@
-"""A new image volume while it is being filled: marked, so that no crash leaves half an image."""
+"""A new volume while it is being filled: marked, so that no crash leaves half of its content."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def is_finished(volumes: Volumes, name: str) -> bool:
 
 
 class Draft:
-    """The volume of an image that one action fills.
+    """A volume that one action fills.
 
     Only the volume that this action made is ever grown, finished or deleted: it is told by its global id,
     which a volume that another run makes under the same name does not have.

@@ -1,0 +1,31 @@
+"""UEFI variables on a host: templates that are files there, and the device that gets a copy of one."""
+
+from __future__ import annotations
+
+import base64
+
+from storpool_addon.hosts.prelude import PRELUDE
+from storpool_addon.hosts.shell import Shell
+from storpool_addon.hosts.vmdir import device
+
+# Flash for variables is 64 MiB on ARM, and less than one on x86.
+MAX_SIZE = 64 << 20
+_READ = (
+    PRELUDE
+    + r"""
+[ -f "$1" ] || fail "$1 is not a file there"
+[ "$(stat -L -c %s -- "$1")" -le "$2" ] || fail "$1 is too large for UEFI variables"
+exec base64 -w 0 -- "$1"
+"""
+)
+_FILL = PRELUDE + 'wait_for "$1"; exec dd of="$1" bs=1M iflag=fullblock conv=notrunc,fsync status=none\n'
+
+
+def read(shell: Shell, path: str) -> bytes:
+    """A template that is a file on the host."""
+    return base64.b64decode(shell.run(_READ, path, str(MAX_SIZE), what=f"reading {path}"))
+
+
+def fill(shell: Shell, volume: str, content: bytes) -> None:
+    """Write a template to the device of an attached volume; on the disk when this returns."""
+    shell.run(_FILL, device(volume), what=f"writing volume {volume}", stdin=content)
