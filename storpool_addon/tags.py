@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from storpool_addon.config import Config
 from storpool_addon.errors import ConfigError, StateError
 from storpool_addon.opennebula.vm import Vm
+from storpool_addon.storpool import Volume
 
 VIRT = "one"
 _CLIENTS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*", re.ASCII)
@@ -85,6 +86,12 @@ def deleted(config: Config, volume: str, tags: Mapping[str, str]) -> dict[str, s
     """
     kept = {key: word for key, word in tags.items() if key not in ("vc-policy", "qc")}
     return {**ours(config), **kept, config.deleted_tag: volume}
+
+
+def remote_backup(config: Config, volume: Volume) -> dict[str, str]:
+    """The copy of a volume that goes to another location: whose it was, and which volume exactly."""
+    key = config.deleted_tag
+    return {**ours(config), key: volume.name, f"{key}-id": volume.global_id}
 
 
 def value(key: str, text: str) -> str:

@@ -21,7 +21,7 @@ LAYERS = (
     ("edge", "cli"),
     ("driver",),
     ("datastore", "tm", "vmm", "hooks"),
-    ("snapshots", "drafts"),
+    ("snapshots", "drafts", "remotebackup"),
     ("volumes",),
     ("attaching", "hosts", "domain", "monitoring"),
     ("names", "tags", "qos"),

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from storpool_addon import names
 from storpool_addon.datastore.source import DiskOfVmSnapshot, NamedSnapshot
 from storpool_addon.drafts import is_finished
-from storpool_addon.errors import StateError, StorPoolRefused
+from storpool_addon.errors import StateError
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import bytes_to_mib_up, mib_to_bytes
-from storpool_addon.volumes import is_absent
 
 if TYPE_CHECKING:
     from storpool_addon.datastore.importing import Job
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from storpool_addon.opennebula.image import Image
     from storpool_addon.opennebula.vm import Vm
     from storpool_addon.storpool import Snapshot
-    from storpool_addon.volumes import Volumes
 
 # oned's group oneadmin, whose members may see everything.
 _ADMINS = 0
@@ -65,7 +63,7 @@ def find(driver: Driver, datastore: Datastore, where: NamedSnapshot | DiskOfVmSn
     """The snapshot, in the cluster of the datastore that is to have the image; StateError without it."""
     config = driver.config.for_datastore(datastore)
     name = where.name if isinstance(where, NamedSnapshot) else name_of_disk(driver, config.one_px, where)
-    found = _look(driver.volumes(datastore), name)
+    found = driver.snapshots(datastore).find(name)
     if found is None:
         raise StateError(
             f"snapshot {name} does not exist in the StorPool cluster of datastore {datastore.id}; it was"
@@ -75,20 +73,6 @@ def find(driver: Driver, datastore: Datastore, where: NamedSnapshot | DiskOfVmSn
         owner = found.tags.get(config.vm_tag, "")
         if owner not in ("", str(where.vm_id)):
             raise StateError(f"snapshot {name} is of VM {owner}, not of VM {where.vm_id}; it is left alone")
-    return found
-
-
-def _look(volumes: Volumes, name: str) -> Snapshot | None:
-    try:
-        found: Snapshot = volumes.api.snapshot(name)
-    except StorPoolRefused as error:
-        if is_absent(error):
-            return None
-        raise
-    # The bash addon left its disk snapshots without tags: the exact name has to do for those.
-    key, ours = volumes.config.loc_tag, volumes.config.loc_tag_val
-    if found.tags.get(key, ours) != ours:
-        raise StateError(f"snapshot {name} is not ours (tag {key} is {found.tags[key]!r}); it is left alone")
     return found
 
 

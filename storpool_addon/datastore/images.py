@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from storpool_addon import names
+from storpool_addon import names, remotebackup
 from storpool_addon.datastore import cgroups, fromsnapshot, importing, size, source
 from storpool_addon.datastore.subject import FORMAT, image_of, source_of
 from storpool_addon.drafts import UNFINISHED, is_finished
@@ -70,10 +70,12 @@ def rm(driver: Driver, image_id: int, action: DatastoreAction) -> None:
     if image.source and image.source != names.source(config.one_px, datastore.id, image.id):
         driver.log(f"image {image.id} has SOURCE {image.source}; deleting {name} only")
     volume = volumes.find(name)
-    if volume is not None:
-        _back_up(volumes, name, datastore.attribute("REMOTE_BACKUP_DELETE"))
+    whole = volume is not None and UNFINISHED not in volume.tags
+    if whole:
+        wanted = datastore.attribute("REMOTE_BACKUP_DELETE")
+        remotebackup.before_delete(volumes, name, wanted, driver.exclusive(name))
     snapshots = [names.disk_snapshot(name, each.id) for each in image.snapshots]
-    volumes.delete(name, keep=volume is not None and UNFINISHED not in volume.tags, snapshots=snapshots)
+    volumes.delete(name, keep=whole, snapshots=snapshots)
     _delete_staging(volumes, names.staging(config.one_px, image.id))
 
 
@@ -115,18 +117,6 @@ def _make_filesystem(driver: Driver, task: Job, filesystem: str) -> None:
         what = f"making {filesystem} on volume {task.name}"
         task.shell.run(_MKFS, task.device, *command, what=what, timeout_s=MKFS_TIMEOUT_S)
         task.draft.finish()
-
-
-def _back_up(volumes: Volumes, name: str, wanted: str) -> None:
-    """Back a volume up to another location before it is deleted.
-
-    wanted: `location[:tag=value …]`. When it fails, so does the action, and the volume stays.
-    """
-    location, _, words = wanted.strip().partition(":")
-    if location:
-        tags = dict(word.split("=", 1) for word in words.split() if "=" in word)
-        remote_id = volumes.api.volume_backup(name, location, tags)
-        volumes.log(f"volume {name} is backed up to {location} as {remote_id}")
 
 
 def _delete_staging(volumes: Volumes, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from storpool_addon import names, qos, tags
+from storpool_addon import names, qos, remotebackup, tags
 from storpool_addon.hosts import vmdir
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol, text
@@ -26,6 +26,9 @@ def delete(driver: Driver, target: Location, vm_id: int, datastore_id: int) -> N
     if disk.disk.is_volatile or disks.has_own_volume(disk.disk):
         # The copy of a CDROM holds nothing that its image does not.
         keep = not disk.disk.is_cdrom
+        if keep:
+            wanted = disk.datastore.attribute("REMOTE_BACKUP_DELETE")
+            remotebackup.before_delete(disk.volumes, disk.volume, wanted, driver.exclusive(disk.volume))
         disk.volumes.delete(disk.volume, keep=keep, snapshots=_snapshots(disk))
     elif sharing.is_shared(disk.disk):
         sharing.be_on(driver, disk, (), force=True)

@@ -195,13 +195,6 @@ def test_staging_volume_of_the_bash_addon_goes_when_it_is_ours(
     assert len(lab.storpool("VolumesList")) == left
 
 
-def test_image_is_kept_when_its_backup_fails(lab: Lab) -> None:
-    image = lab.give_image()
-    lab.oned.datastores[101].attributes["REMOTE_BACKUP_DELETE"] = "nowhere:del=y"
-    scene.fails(lab, rm(lab, image))
-    assert lab.storpool(f"Volume/one-img-{image.id}")
-
-
 @pytest.mark.parametrize("action", ["backup", "restore"])
 def test_datastore_does_not_keep_backups(lab: Lab, action: str) -> None:
     result = lab.run(

@@ -13,7 +13,7 @@ from storpool_addon.lab.objects import Image
 from storpool_addon.lab.oned import Oned
 from storpool_addon.simulator import Simulator
 from storpool_addon.simulator.cluster import Cluster
-from storpool_addon.simulator.records import Attachment, Volume
+from storpool_addon.simulator.records import Attachment, Export, Location, Volume
 
 NODES = ("node1", "node2", "node3")
 SECOND_DATASTORE = 102
@@ -84,6 +84,12 @@ class Ground(Lab):
         route = simulator.route("GET" if body is None else "POST", query.split("/"))
         return simulator.perform(route, None if body is None else dict(body))[0]
 
+    def add_location(self, name: str) -> None:
+        """Make the other cluster a location that backups may go to."""
+        self.add_second()
+        assert self.second
+        self.simulator.connect(self.second, location=name, known_as="main")
+
     def clear(self) -> None:
         """Empty the world: quicker than to make another."""
         self.hosts.restart()
@@ -99,9 +105,10 @@ class Ground(Lab):
 def _empty_cluster(cluster: Cluster) -> None:
     with cluster.lock:
         with cluster.change():
-            for kind in (Attachment, Volume):
+            for kind in (Attachment, Export, Location, Volume):
                 for record in list(cluster.table(kind).values()):
                     cluster.drop(record)
+        cluster.linked.clear()
         cluster.opened.clear()
 
 

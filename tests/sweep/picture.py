@@ -64,8 +64,14 @@ def without_hosts(picture: Picture) -> Picture:
 
 
 def _objects(cluster: Cluster) -> Picture:
-    known = cluster.table(Volume)
-    return {_title(each): _described(cluster, each) for each in known.values() if _counts(each)}
+    seen: Picture = {}
+    for each in sorted(filter(_counts, cluster.table(Volume).values()), key=lambda each: each.id):
+        title = _title(each)
+        # Those that nobody named have one title, without their ids.
+        while title in seen:
+            title += " again"
+        seen[title] = _described(cluster, each)
+    return seen
 
 
 def _counts(volume: Volume) -> bool:
@@ -79,7 +85,9 @@ def _title(volume: Volume) -> str:
 
 
 def _without_ids(text: str, volume: Volume) -> str:
-    return re.sub(re.escape(volume.gid.rpartition(".")[0]) + r"\.[0-9a-z]+", "ID", text)
+    for gid in filter(None, (volume.gid, volume.backup_of)):
+        text = re.sub(re.escape(gid.rpartition(".")[0]) + r"\.[0-9a-z]+", "ID", text)
+    return text
 
 
 def _described(cluster: Cluster, volume: Volume) -> str:

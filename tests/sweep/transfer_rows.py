@@ -101,6 +101,14 @@ def with_machine(disks: Disks, verb: Verb, script: str, index: int = 0) -> Prepa
     return prepare
 
 
+def delete_with_backup(lab: Ground) -> Command:
+    """A disk of which another location gets a copy first."""
+    vm = scene.machine(lab, *system(lab))
+    lab.add_location("there")
+    lab.oned.datastores[101].attributes["REMOTE_BACKUP_DELETE"] = "there:tag del=y"
+    return scene.upto(lab.vms.terminate(vm), "delete")
+
+
 def terminate(lab: Ground, vm: Vm) -> Steps[None]:
     return lab.vms.terminate(vm)
 
@@ -255,6 +263,7 @@ ROWS = (
     Row("context-nvram", context_nvram, undoes=False, needs="xorriso"),
     Row("context-again", context_again, undoes=False, needs="xorriso"),
     Row("delete-disk", with_machine(system, terminate, "delete"), **AWAY_FROM_HOST),
+    Row("delete-with-backup", delete_with_backup, **AWAY_FROM_HOST),
     Row("delete-cdrom", with_machine(cdrom, terminate, "delete"), **AWAY_FROM_HOST),
     Row("delete-volatile", with_machine(volatile, terminate, "delete"), **AWAY_FROM_HOST),
     Row("delete-persistent", with_machine(persistent, recreate, "delete"), **AWAY_FROM_HOST),
