@@ -20,6 +20,7 @@ ANSWERS = {
     "mkfs": r"\S+\n?",
     "stat": r"\d+\n?",
     "monitor": r"(\w+=\S+\n?)+",
+    "backup": r"\S+ \d+( \S+)?\n?",
 }
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Callable
 
+from storpool_addon.lab.backups import Backups
 from storpool_addon.lab.command import Command, Result, Steps, T, judged
 from storpool_addon.lab.conductor import Conductor, Desk, Fault
 from storpool_addon.lab.fast import FastHosts
@@ -76,6 +77,7 @@ class Lab:
         self._ends.callback(self.rpc.close)
         self.images = Images(self.oned)
         self.vms = Machines(self.oned, self.hosts.frontend.write)
+        self.backups = Backups(self.oned, self.hosts.frontend, self.images)
         self.memory = Memory(self.oned, self.hosts, self.vms)
         self._furnish(nodes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from storpool_addon.lab.documents import (
     Value,
@@ -15,15 +16,32 @@ from storpool_addon.lab.documents import (
     owned,
     permissions,
     template,
+    vector,
 )
 
 ALICE = (2, 1, "alice", "users")
 BOB = (3, 1, "bob", "users")
 ONEADMIN = (0, 0, "oneadmin", "oneadmin")
 LOCATION = "/var/lib/one//datastores"
-IMAGE_TYPES = {"OS": 0, "CDROM": 1, "DATABLOCK": 2}
+IMAGE_TYPES = {"OS": 0, "CDROM": 1, "DATABLOCK": 2, "BACKUP": 6}
 READY, USED, LOCKED, ERROR, DELETE, USED_PERSISTENT = 1, 2, 4, 5, 7, 8
 _NO_SNAPSHOTS = (("ALLOW_ORPHANS", "YES"), ("CURRENT_BASE", "-1"), ("NEXT_SNAPSHOT", "0"))
+
+
+class Increment(NamedTuple):
+    """A part of an incremental backup. source: the backup datastore's name for it."""
+
+    id: int
+    source: str
+    size_mib: int
+
+    def document(self) -> str:
+        """`<INCREMENT>`."""
+        first = self.id == 0
+        values = {"DATE": 1769005000, "ID": self.id, "PARENT_ID": self.id - 1, "SIZE": self.size_mib}
+        return vector(
+            "INCREMENT", {**values, "SOURCE": self.source, "TYPE": "FULL" if first else "INCREMENT"}
+        )
 
 
 @dataclass
@@ -41,6 +59,7 @@ class Datastore:
     used_mb: int = 0
     images: set[int] = field(default_factory=set)
     encrypted: set[str] = field(default_factory=set)
+    backup: bool = False
 
     @property
     def path(self) -> str:
@@ -57,7 +76,9 @@ class Datastore:
         return element(
             "DATASTORE",
             owned(self.id, self.name) + permissions() + mads + cdata("BASE_PATH", self.path),
-            elements(TYPE=int(self.system), DISK_TYPE=2, STATE=0, CLUSTERS=element("ID", 0)),
+            elements(
+                TYPE=3 if self.backup else int(self.system), DISK_TYPE=2, STATE=0, CLUSTERS=element("ID", 0)
+            ),
             elements(TOTAL_MB=self.total_mb, FREE_MB=self.free_mb, USED_MB=self.used_mb),
             element("IMAGES", *(element("ID", each) for each in sorted(self.images))),
             template("TEMPLATE", shown),
@@ -66,7 +87,7 @@ class Datastore:
 
 @dataclass
 class Image:
-    """An image. type: "OS", "CDROM" or "DATABLOCK"."""
+    """An image. type: "OS", "CDROM", "DATABLOCK" or "BACKUP". backed_up: the ids of the disks in a backup."""
 
     id: int
     name: str
@@ -83,6 +104,8 @@ class Image:
     attributes: dict[str, str] = field(default_factory=lambda: {"DEV_PREFIX": "vd"})
     vms: set[int] = field(default_factory=set)
     owner: tuple[int, int, str, str] = ALICE
+    increments: list[Increment] = field(default_factory=list)
+    backed_up: tuple[int, ...] = ()
 
     def document(self, version: str) -> str:
         """`<IMAGE>` as oned of that version writes it."""
@@ -104,7 +127,8 @@ class Image:
             elements(CLONES="", APP_CLONES=""),
             template("TEMPLATE", self.attributes),
             element("SNAPSHOTS", *(cdata(name, value) for name, value in _NO_SNAPSHOTS)),
-            elements(BACKUP_INCREMENTS="", BACKUP_DISK_IDS=""),
+            element("BACKUP_INCREMENTS", *(each.document() for each in self.increments)),
+            element("BACKUP_DISK_IDS", *(element("ID", each) for each in self.backed_up)),
         )
 
     @property
