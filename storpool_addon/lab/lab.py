@@ -28,6 +28,7 @@ from storpool_addon.lab.oned import Oned
 from storpool_addon.lab.plain import PlainHosts
 from storpool_addon.lab.real import RealHosts
 from storpool_addon.lab.rpc import RpcServer
+from storpool_addon.lab.saving import Saving
 from storpool_addon.simulator import Simulator
 
 HOME = "/var/lib/one"
@@ -78,6 +79,7 @@ class Lab:
         self.images = Images(self.oned)
         self.vms = Machines(self.oned, self.hosts.frontend.write)
         self.backups = Backups(self.oned, self.hosts.frontend, self.images)
+        self.saving = Saving(self.oned, self.images)
         self.memory = Memory(self.oned, self.hosts, self.vms)
         self._furnish(nodes)
 
