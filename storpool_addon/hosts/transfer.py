@@ -56,8 +56,12 @@ _RECEIVE = (
     + r"""
 devices=$3
 [ ! -e "$2" ] || exit 9
+mkdir -p "$1"
+exec 8<"$1"
+# One at a time; a file system that cannot lock a directory does without.
+flock 8 || :
 rm -rf --one-file-system "$1/.incoming"
-mkdir -p "$1/.incoming"
+mkdir "$1/.incoming"
 tar -C "$1/.incoming" --sparse -xf -
 settle "$1/.incoming" "$1"
 """

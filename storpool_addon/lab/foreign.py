@@ -1,4 +1,4 @@
-"""Transfer managers of others in the lab: scripts that do what OpenNebula's own do, and write down their calls."""
+"""Transfer managers of others: scripts that do what OpenNebula's own do, and write down their calls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TELL = r"""
 document=$(cat)
 tell_others() {
     [ -z "$6" ] || return 0
-    for other in $(base64 -d <<<"$document" | grep -o '<TM_MAD><!\[CDATA\[[^]]*' | sed 's/.*\[//' | sort -u); do
+    for other in $(base64 -d <<<"$document" | grep -o '<TM_MAD><!.CDATA.[^]]*' | cut -c18- | sort -u); do
         [ "$other" != "${here##*/}" ] && [ -d "$here/../$other" ] || continue
         "$here/../$other/$action" "$@" "${here##*/}" <<<"$document" || true
     done
@@ -42,7 +42,7 @@ from=$(host_of "$1") old=$(path_of "$1") to=$(host_of "$2") new=$(path_of "$2")
 # A dead host has nothing to give; the real one asks oned for the LCM state.
 on "$from" true || exit 0
 on "$to" "rm -rf $new; mkdir -p ${new%/*}"
-on "$from" "tar -C ${old%/*} -cf - ${old##*/} | ssh -o BatchMode=yes -- $to tar -C ${new%/*} -xf -; rm -rf $old"
+on "$from" "tar -C ${old%/*} -cf - ${old##*/} | ssh -- $to tar -C ${new%/*} -xf -; rm -rf $old"
 """,
     "delete": 'on "$(host_of "$1")" "rm -rf $(path_of "$1")"\n',
     "context": r"""
@@ -70,13 +70,13 @@ old=$(path_of "$1") new=$(path_of "$2")
 # Disks that every host reaches: nothing is to be done for a migration.
 _NETWORK = dict.fromkeys(("premigrate", "postmigrate", "failmigrate"), "cat >/dev/null\n")
 _MIGRATE = r"""#!/bin/bash
-# kvm/migrate without shared storage: files are copied, links made again; libvirt needs what they lead to.
+# kvm/migrate without shared storage: files are copied, links made anew; libvirt needs what they lead to.
 set -e -o pipefail
 target=$2 source=$3 directory=$4
 on() { ssh -o BatchMode=yes -- "$1" "$2"; }
-on "$source" "tar -C ${directory%/*} -cf - ${directory##*/} | ssh -o BatchMode=yes -- $target \
+on "$source" "tar -C ${directory%/*} -cf - ${directory##*/} | ssh -- $target \
     'mkdir -p ${directory%/*}; tar -C ${directory%/*} -xf -'"
-on "$target" "for disk in $directory/disk.*; do [ -e \$disk ] || { echo \"no device \$disk\" >&2; exit 1; }; done"
+for disk in $(on "$source" "ls -d $directory/disk.*"); do on "$target" "[ -e $disk ] || exit 1"; done
 """
 
 

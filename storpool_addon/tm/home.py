@@ -54,8 +54,9 @@ def _adopt(driver: Driver, vm: Vm, system: Datastore, own: Sequence[str]) -> Non
 def _stays(driver: Driver, plan: Plan, vm: Vm, system: Datastore, own: Sequence[str]) -> bool:
     """Whether the site wants the directory left out; never while it holds the only copy of the memory."""
     config = driver.config.for_datastore(system)
-    memory_is_safe = not plan.saved_memory or names.checkpoint(config.one_px, vm.id) in own
-    return plan.leaves_cloud and config.skip_undeploy_ssh and memory_is_safe
+    # A save that failed may have left its volume: that alone does not say where the memory is.
+    on_volume = config.checkpoint_on_volume and names.checkpoint(config.one_px, vm.id) in own
+    return plan.leaves_cloud and config.skip_undeploy_ssh and (on_volume or not plan.saved_memory)
 
 
 def _move_directory(

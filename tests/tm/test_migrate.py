@@ -152,11 +152,16 @@ def test_disks_of_other_drivers_are_theirs(lab: Lab) -> None:
     for disk_id in (0, 1):
         vm.disks[disk_id]["TM_MAD"] = "ceph"
     home = "/var/lib/one/datastores/100/42"
+    command = step(lab, vm, "premigrate")
     for script in ("premigrate", "postmigrate", "failmigrate"):
-        cloud.succeeds(lab, step(lab, vm, script))
+        cloud.succeeds(lab, command._replace(script=f"tm/storpool/{script}"))
         assert lab.foreign.calls("ceph")[-1] == f"{script} node1 node2 {home} 42 100 storpool"
     assert len(lab.foreign.calls("ceph")) == 3
-    assert cloud.attached(lab, *NAMES[:2]) == dict.fromkeys(NAMES[:2], {"node1": "rw"})
+    assert cloud.attached(lab, *NAMES[:3]) == {
+        NAMES[0]: {"node1": "rw"},
+        NAMES[1]: {"node1": "rw"},
+        NAMES[2]: {"node1": "rw"},
+    }
 
 
 def test_another_driver_that_cannot_follow_stops_the_migration(lab: Lab) -> None:
