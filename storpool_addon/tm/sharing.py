@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from storpool_addon import qos, tags
 from storpool_addon.errors import StateError
 from storpool_addon.opennebula.vm import Disk
-from storpool_addon.tm import disks
 from storpool_addon.tm.disks import Subject
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.volumes import Placement
