@@ -12,6 +12,8 @@ from storpool_addon.storpool import Volume
 
 VIRT = "one"
 _CLIENTS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*", re.ASCII)
+# Which backup a snapshot was taken for.
+BACKUP = "backup"
 # StorPool's rule for a value; blanks are dropped before it is applied, as the bash addon does.
 _VALUE = re.compile(r"[A-Za-z0-9_.:\-]*", re.ASCII)
 
@@ -44,6 +46,11 @@ def vm_disk(config: Config, vm: Vm, *, type: str, qc: str, disk_id: int | None =
 def group_snapshot(config: Config, vm_id: int) -> dict[str, str]:
     """The snapshots of one VM snapshot."""
     return {**ours(config), config.vm_tag: str(vm_id)}
+
+
+def backup(config: Config, vm_id: int, chain: str, number: int) -> dict[str, str]:
+    """What a backup reads. chain: of increments, the id of their image."""
+    return {**group_snapshot(config, vm_id), BACKUP: f"{chain}:{number}"}
 
 
 def released(config: Config, qc: str) -> dict[str, str]:

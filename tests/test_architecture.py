@@ -31,7 +31,7 @@ LAYERS = (
 )
 # Programs beside the driver, and all that they may import of it. The simulator shares no code with the
 # client on purpose: shared code would share its bugs.
-ASIDE = {"simulator": set(), "lab": {"simulator"}, "installer": {"errors"}}
+ASIDE = {"simulator": set(), "lab": {"simulator"}, "installer": {"errors"}, "onhost": set()}
 PROGRAMS = {"edge", "cli", *ASIDE}
 # What makes a script of OpenNebula's slow to start: seen with python -X importtime.
 HEAVY = {

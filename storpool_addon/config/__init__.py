@@ -9,7 +9,7 @@ from storpool_addon.config.images import Export, Import
 from storpool_addon.config.key import DATASTORE, VM, Given, keys_of
 from storpool_addon.config.monitoring import HostTools, Logging, Monitoring
 from storpool_addon.config.storage import Disks, Naming, OpenNebulaAccess, StorPoolAccess
-from storpool_addon.config.system import Qos, Snapshots, SystemDatastore
+from storpool_addon.config.system import Backups, Qos, Snapshots, SystemDatastore
 from storpool_addon.config.tweaks import Migration, Tweaks
 
 SECTIONS: tuple[type, ...] = (
@@ -21,6 +21,7 @@ SECTIONS: tuple[type, ...] = (
     Export,
     SystemDatastore,
     Snapshots,
+    Backups,
     Qos,
     Monitoring,
     HostTools,
@@ -51,6 +52,7 @@ class Config(
     Export,
     SystemDatastore,
     Snapshots,
+    Backups,
     Qos,
     Monitoring,
     HostTools,

@@ -15,6 +15,8 @@ NAME = "addon-storpoolrc"
 SITE = "/etc/storpool/addon-storpool.conf"
 _MIDDLES = ("", "/datastore", "/tm/storpool")
 _FS_OPTIONS = "FS_OPTS_"
+# Of OpenNebula's own file these count, and options of file systems.
+_OPENNEBULA_S = ("SUPPORTED_FS", "BACKUP_BASE_PATH")
 # Nobody's configuration is longer; a file that is was put there by mistake.
 _MAX_FILE = 1 << 20
 
@@ -34,7 +36,7 @@ def load(environ: Mapping[str, str]) -> Config:
 def read(files: tuple[str, ...], environ: Mapping[str, str], datastore_conf: str = "") -> Config:
     """The configuration that the files give, later ones over earlier ones; a missing file says nothing.
 
-    datastore_conf: OpenNebula's own file, of which only SUPPORTED_FS and FS_OPTS_* count.
+    datastore_conf: OpenNebula's own file, of which only SUPPORTED_FS, BACKUP_BASE_PATH and FS_OPTS_* count.
     """
     given: dict[str, Given] = {}
     fs_options: dict[str, str] = {}
@@ -42,7 +44,7 @@ def read(files: tuple[str, ...], environ: Mapping[str, str], datastore_conf: str
     for each in _assignments(datastore_conf, given, environ) if datastore_conf else ():
         if each.name.startswith(_FS_OPTIONS):
             fs_options[each.name[len(_FS_OPTIONS) :]] = each.value
-        elif each.name == "SUPPORTED_FS":
+        elif each.name in _OPENNEBULA_S:
             _take(given, each, f"{datastore_conf}:{each.line}")
     for path in files:
         for each in _assignments(path, given, environ):

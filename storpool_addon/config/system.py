@@ -77,6 +77,29 @@ class Snapshots:
     )
 
 
+class Backups:
+    """Backups"""
+
+    backup_base_path = key.text(
+        "BACKUP_BASE_PATH",
+        "",
+        "Directory of the hosts in which backups are prepared; empty for the VM's own. OpenNebula's backup"
+        " drivers read it in its datastore.conf: write it there.",
+    )
+    backup_snapshot_life_s = key.duration(
+        "BACKUP_SNAPSHOT_LIFE",
+        "48h",
+        "How long StorPool keeps the snapshots of a full backup when nobody deletes them: more than the"
+        " longest backup takes.",
+    )
+    backup_base_life_s = key.duration(
+        "BACKUP_BASE_LIFE",
+        "30d",
+        "How long StorPool keeps the snapshots that the next increment is compared with; an increment that"
+        " comes later holds the whole disk.",
+    )
+
+
 class Qos:
     """QoS"""
 

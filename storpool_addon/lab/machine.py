@@ -54,7 +54,11 @@ class Record:
 
 @dataclass
 class Vm:
-    """A VM. disks: by id, each the attributes of its DISK. context: those of CONTEXT, None without one."""
+    """A VM.
+
+    disks: by id, each the attributes of its DISK. context: those of CONTEXT, None without one. backup: of
+    BACKUP_CONFIG.
+    """
 
     id: int
     name: str
@@ -67,6 +71,8 @@ class Vm:
     lcm_state: int = 0
     deploy_id: str = ""
     next_disk: int = 0
+    backup: dict[str, Value] = field(default_factory=dict)
+    backup_ids: list[int] = field(default_factory=list)
 
     @property
     def here(self) -> Record:
@@ -97,7 +103,11 @@ class Vm:
             + elements(MONITORING="", SCHED_ACTIONS=""),
             template("TEMPLATE", self._template()) + template("USER_TEMPLATE", self.user_attributes),
             element("HISTORY_RECORDS", *(each.document(self.id, version) for each in records)),
-            element("BACKUPS", elements(BACKUP_CONFIG="", BACKUP_IDS="")),
+            element(
+                "BACKUPS",
+                template("BACKUP_CONFIG", self.backup),
+                element("BACKUP_IDS", *(element("ID", each) for each in self.backup_ids)),
+            ),
         )
 
     def _template(self) -> dict[str, Value]:

@@ -68,11 +68,11 @@ class Oned:
         """A host by name."""
         return next(host for host in self.hosts.values() if host.name == name)
 
-    def transfer(self, verb: str, *args: object, stdin: str = "") -> Command:
+    def transfer(self, verb: str, *args: object, stdin: str = "", plain: bool = False) -> Command:
         """A line of a transfer file ("CLONE.storpool storpool …") as one_tm starts it.
 
         A script with the suffix is taken where there is one, else the one without. stdin: only the
-        migration scripts get something, in base64.
+        migration and backup scripts get something, in base64 unless it is plain.
         """
         tm_mad, *rest = map(str, args)
         action = verb.split(".")[0].lower() + "".join(verb.partition(".")[1:])
@@ -80,7 +80,8 @@ class Oned:
             action = action.partition(".")[0]
         # one_tm splits a line at blanks: an argument with one in it would arrive as two.
         words = tuple(word for arg in rest for word in arg.split())
-        return Command(f"tm/{tm_mad}/{action}", words, base64.b64encode(stdin.encode()) if stdin else b"")
+        document = stdin.encode()
+        return Command(f"tm/{tm_mad}/{action}", words, document if plain else base64.b64encode(document))
 
     def update(self, attributes: dict[str, str], values: Mapping[str, str], append: bool) -> None:
         """`one.*.update`: merge, or replace."""

@@ -41,7 +41,8 @@ class Vm(NamedTuple):
     state, lcm_state: VmState and LcmState, or the bare number of one that is not known here.
     history: oldest first; documents that oned sends to drivers hold the newest only, `onevm show` all.
     context_disk_id: of the context image, which is not among `disks`; None without contextualisation.
-    attributes: USER_TEMPLATE. template: the plain attributes of TEMPLATE.
+    attributes: USER_TEMPLATE. template: the plain attributes of TEMPLATE. backup: BACKUP_CONFIG.
+    backup_ids: of the images that hold its backups.
     """
 
     id: int
@@ -61,6 +62,7 @@ class Vm(NamedTuple):
     template: Attributes
     attributes: Attributes
     backup: Attributes
+    backup_ids: tuple[int, ...]
 
     @classmethod
     def parse(cls, document: bytes) -> Vm:
@@ -94,6 +96,7 @@ class Vm(NamedTuple):
             template=node.attributes("TEMPLATE"),
             attributes=node.attributes("USER_TEMPLATE"),
             backup=node.attributes("BACKUPS/BACKUP_CONFIG"),
+            backup_ids=node.numbers("BACKUPS/BACKUP_IDS/ID"),
         )
 
     def disk(self, disk_id: int) -> Disk:

@@ -101,9 +101,14 @@ def _described(cluster: Cluster, volume: Volume) -> str:
 
 
 def _origin(cluster: Cluster, volume: Volume) -> str:
-    """What the volume is a clone of; a snapshot that StorPool made for a clone stands for its volume."""
+    """What the volume is a clone of; a snapshot that StorPool made for a clone stands for its volume.
+
+    One that StorPool is about to take away does not count, but what that is a clone of.
+    """
     parent = cluster.table(Volume).get(volume.parent)
-    if parent is None or parent.gone_at:
+    while parent is not None and parent.gone_at:
+        parent = cluster.table(Volume).get(parent.parent)
+    if parent is None:
         return ""
     return _without_ids(parent.title.partition("@")[0], volume)
 

@@ -13,12 +13,18 @@ from typing import NamedTuple
 import pytest
 
 from storpool_addon.lab.conductor import Fault
-from tests.sweep import datastore_rows, engine, shared_rows, transfer_rows
+from tests.sweep import backup_rows, datastore_rows, engine, shared_rows, transfer_rows
 from tests.sweep.engine import Place, Standard
 from tests.sweep.row import Row
 
 FULL = os.environ.get("SWEEP") == "full"
-ROWS = [*transfer_rows.ROWS, *shared_rows.ROWS, *(shared_rows.MORE if FULL else ()), *datastore_rows.ROWS]
+ROWS = [
+    *transfer_rows.ROWS,
+    *backup_rows.ROWS,
+    *shared_rows.ROWS,
+    *(shared_rows.MORE if FULL else ()),
+    *datastore_rows.ROWS,
+]
 BY_NAME = {row.name: row for row in ROWS}
 # Most of a case is waiting for a process or for a deadline.
 WORKERS = 5 * (os.cpu_count() or 2)

@@ -1,0 +1,95 @@
+"""`onevm backup`, as the scripts that oned and its VM driver run for it (one_vmm_exec.rb), in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Callable
+
+from storpool_addon.lab import machine
+from storpool_addon.lab.command import Command, Result, StepFailed, Steps
+from storpool_addon.lab.machine import Vm
+from storpool_addon.lab.oned import Oned
+
+RUNNING, BACKUP, BACKUP_POWEROFF = 3, 69, 70
+# What oned keeps of a VM's backups when nothing was asked for yet (Backups.cc).
+CONFIG = {
+    "BACKUP_VOLATILE": "NO", "FS_FREEZE": "NONE", "INCREMENTAL_BACKUP_ID": "-1", "INCREMENT_MODE": "CBT",
+    "LAST_INCREMENT_ID": "-1", "MODE": "FULL",
+}  # fmt: skip
+# The `backup` of the backup datastore's driver; what is stored is known to the caller.
+Fetch = Callable[[], Command]
+
+
+class VmBackups:
+    """A full backup, or the next increment, of a VM that runs or is off."""
+
+    def __init__(self, oned: Oned) -> None:
+        self._oned = oned
+
+    def configure(self, vm: Vm, **values: str) -> None:
+        """`onevm backup` with options, or the VM's BACKUP_CONFIG. A change of MODE begins a new chain."""
+        before = {**CONFIG, **vm.backup}
+        after = {**before, **values}
+        if after["MODE"] != before["MODE"]:
+            after.update(INCREMENTAL_BACKUP_ID="-1", LAST_INCREMENT_ID="-1")
+        vm.backup = {**after, **values}
+
+    def backup(
+        self, vm: Vm, fetch: Fetch | None = None, *, disk_ids: Sequence[int] = (), image_id: int = 31
+    ) -> Steps[Result | None]:
+        """`onevm backup`; gives what `fetch` answered. image_id: of the image that a chain begins with."""
+        live = vm.state == machine.ACTIVE
+        self.configure(vm, LAST_DATASTORE_ID="110")
+        vm.state, vm.lcm_state = machine.ACTIVE, BACKUP if live else BACKUP_POWEROFF
+        answer = None
+        try:
+            yield self.pre(vm, disk_ids)
+            if fetch is not None:
+                answer = yield fetch()
+        except StepFailed:
+            yield from self._tolerated(self.post(vm, disk_ids))
+            self._rest(vm, live)
+            raise
+        yield self.post(vm, disk_ids)
+        self.succeeded(vm, image_id)
+        self._rest(vm, live)
+        return answer
+
+    def pre(self, vm: Vm, disk_ids: Sequence[int] = ()) -> Command:
+        """`prebackup` or `prebackup_live`."""
+        return self._command("PREBACKUP", vm, disk_ids)
+
+    def post(self, vm: Vm, disk_ids: Sequence[int] = ()) -> Command:
+        """`postbackup` or `postbackup_live`."""
+        return self._command("POSTBACKUP", vm, disk_ids)
+
+    def succeeded(self, vm: Vm, image_id: int) -> None:
+        """What oned notes then."""
+        if vm.backup["MODE"] == "INCREMENT":
+            number = int(str(vm.backup["LAST_INCREMENT_ID"])) + 1
+            vm.backup["LAST_INCREMENT_ID"] = str(number)
+            vm.backup["INCREMENTAL_BACKUP_ID"] = str(image_id)
+        if image_id not in vm.backup_ids:
+            vm.backup_ids.append(image_id)
+
+    def _command(self, verb: str, vm: Vm, disk_ids: Sequence[int]) -> Command:
+        live = "_LIVE" if vm.lcm_state == BACKUP else ""
+        system, disks = vm.here.system, disk_ids or self._chosen(vm)
+        words = (f"{vm.here.host}:{vm.home}", ":".join(map(str, disks)), vm.deploy_id, "-", vm.id, system.id)
+        document = vm.document(self._oned.version, whole_history=False)
+        return self._oned.transfer(verb + live, system.tm_mad, *words, stdin=document, plain=True)
+
+    def _chosen(self, vm: Vm) -> list[int]:
+        """As VirtualMachineDisks::backup_disk_ids has it."""
+        volatile = vm.backup["BACKUP_VOLATILE"] == "YES"
+        left_out = ("swap", "cdrom") if volatile else ("swap", "cdrom", "fs")
+        return [disk_id for disk_id, disk in vm.disks.items() if disk["TYPE"].lower() not in left_out]
+
+    def _tolerated(self, command: Command) -> Steps[None]:
+        try:
+            yield command
+        except StepFailed:
+            return
+
+    def _rest(self, vm: Vm, live: bool) -> None:
+        vm.state, vm.lcm_state = (machine.ACTIVE, RUNNING) if live else (machine.POWEROFF, 0)

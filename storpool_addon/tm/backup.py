@@ -1,0 +1,167 @@
+"""Backups: prebackup makes the files that OpenNebula's backup drivers collect, postbackup cleans up."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from storpool_addon.hosts import backupdir, freeze, vmdir
+from storpool_addon.opennebula.backup import Backup
+from storpool_addon.opennebula.location import Location
+from storpool_addon.opennebula.protocol import Many, number, protocol, text
+from storpool_addon.tm import backup_task
+from storpool_addon.tm.backup_task import Piece, Task
+from storpool_addon.undo import Undo, uninterrupted
+
+if TYPE_CHECKING:
+    from storpool_addon.driver import Driver
+
+# backup_cancel of OpenNebula's rsync and restic drivers looks for what it has to end with `ps -C ruby`.
+_COMM = "ruby"
+_DISK_IDS = re.compile(r"[0-9]{1,9}(:[0-9]{1,9})*", re.ASCII)
+# A second run that meets the first one in the middle of it has nothing to wait for.
+_LOCK_S = 5.0
+
+
+def disk_list(word: str) -> tuple[int, ...]:
+    """`0:1:3`, the disks of a backup."""
+    if not _DISK_IDS.fullmatch(word):
+        raise ValueError("is not a list of disks such as 0:1")
+    return tuple(dict.fromkeys(map(int, word.split(":"))))
+
+
+# The words are the VM's deploy id, which a VM that is off may not have, and the id of the backup job or `-`.
+_declared = protocol(
+    home=Location.parse,
+    disk_ids=disk_list,
+    words=Many(text),
+    vm_id=number,
+    datastore_id=number,
+    stdin=("vm", Backup.parse),
+)
+
+
+@_declared
+def prebackup(
+    driver: Driver,
+    home: Location,
+    disk_ids: Sequence[int],
+    words: Sequence[str],
+    vm_id: int,
+    datastore_id: int,
+    vm: Backup,
+) -> None:
+    """The files of a backup of a VM that is off."""
+    task = backup_task.task(driver, vm, home, vm_id, disk_ids, beginning=True)
+    _prepare(driver, task, "")
+
+
+@_declared
+def prebackup_live(
+    driver: Driver,
+    home: Location,
+    disk_ids: Sequence[int],
+    words: Sequence[str],
+    vm_id: int,
+    datastore_id: int,
+    vm: Backup,
+) -> None:
+    """The files of a backup of a VM that runs; FS_FREEZE says how it is held for the snapshots."""
+    task = backup_task.task(driver, vm, home, vm_id, disk_ids, beginning=True)
+    _prepare(driver, task, vm.freeze)
+
+
+@_declared
+def postbackup(
+    driver: Driver,
+    home: Location,
+    disk_ids: Sequence[int],
+    words: Sequence[str],
+    vm_id: int,
+    datastore_id: int,
+    vm: Backup,
+) -> None:
+    """Away with the files, whether the backup succeeded or not, and with snapshots of no more use."""
+    task = backup_task.task(driver, vm, home, vm_id, disk_ids, beginning=False)
+    for share in task.shares:
+        share.leave(vm)
+    with driver.dead_host_is_no_obstacle(f"{task.directory} stays there"):
+        backupdir.remove(driver.hosts.on(task.host), task.directory, task.parent)
+
+
+postbackup_live = postbackup
+
+
+def _prepare(driver: Driver, task: Task, freeze_mode: str) -> None:
+    """Snapshots of all disks at one moment, lent to the host for as long as it writes the files."""
+    _answer_to_cancel()
+    vm, shell = task.backup.vm, driver.hosts.on(task.host)
+    clients = [driver.client_id(task.host, vm, share.datastore) for share in task.shares]
+    with driver.exclusive(f"backup-of-vm-{vm.id}", timeout_s=_LOCK_S), Undo(driver.log) as undo:
+        files = _files(driver, task)
+        task = task._replace(shares=[share.with_bases(task.backup) for share in task.shares])
+        for share in task.shares:
+            share.make_room(task.backup)
+            undo.add(f"delete the snapshots of VM {vm.id}", share.delete)
+        with _held(driver, task, freeze_mode), uninterrupted():
+            for share in task.shares:
+                share.take(task.backup)
+        for share, client in zip(task.shares, clients):
+            undo.add(f"detach the snapshots of VM {vm.id}", share.snapshots.detach, share.attached)
+            with uninterrupted():
+                share.snapshots.attach(share.attached, client)
+        undo.add(f"remove {task.directory}", backupdir.remove, shell, task.directory, task.parent)
+        _write(driver, task, files)
+        for share in task.shares:
+            share.snapshots.detach(share.attached)
+
+
+def _answer_to_cancel() -> None:
+    """Be found by those who want to end this."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as comm:
+        comm.write(_COMM)
+
+
+def _held(driver: Driver, task: Task, mode: str) -> contextlib.AbstractContextManager[object]:
+    """The guest held still, if somebody asked for that; what was asked for and cannot be had is an error."""
+    if not mode:
+        return contextlib.nullcontext()
+    shell = driver.hosts.on(task.home.host)
+    return freeze.frozen(driver.processes, shell, task.backup.vm.deploy_id, mode, True, driver.log)
+
+
+def _files(driver: Driver, task: Task) -> dict[str, bytes]:
+    """What is not a disk, as OpenNebula's own drivers leave it for those who restore."""
+    from base64 import encodebytes
+
+    vm, home = task.backup.vm, task.home
+    files = {"vm.xml": encodebytes(task.backup.document)}
+    if vm.has_tpm:
+        # It is on the VM's own host, whoever writes the files.
+        files["disk.tpm.0"] = backupdir.tpm_state(driver.hosts.on(home.host), home.path, vm.deploy_id)
+    return {name: content for name, content in files.items() if content}
+
+
+def _write(driver: Driver, task: Task, files: dict[str, bytes]) -> None:
+    wanted = [_disk(task.backup, piece) for share in task.shares for piece in share.pieces]
+    place = backupdir.Place(driver.hosts.on(task.host), task.directory, *_restraint(driver, task.backup))
+    what = f"preparing the backup of VM {task.backup.vm.id}"
+    backupdir.fill(driver.processes, place, files, wanted, what, driver.log)
+
+
+def _disk(backup: Backup, piece: Piece) -> backupdir.Disk:
+    base = vmdir.device(piece.base) if piece.base else ""
+    kind = "increment" if backup.number else "full"
+    target = f"disk.{piece.disk_id}.{backup.number or 0}"
+    return backupdir.Disk(target, vmdir.device(piece.snapshot), base, kind)
+
+
+def _restraint(driver: Driver, backup: Backup) -> tuple[str, str]:
+    """RSYNC_NICE and RSYNC_IONICE of the backup datastore, or what its driver is called."""
+    if backup.datastore_id < 0:
+        return "", ""
+    datastore = driver.one.datastore(backup.datastore_id)
+    nice, ionice = (datastore.attribute(f"{datastore.ds_mad.upper()}_{word}") for word in ("NICE", "IONICE"))
+    return nice if nice.isdigit() else "", ionice if ionice.isdigit() else ""

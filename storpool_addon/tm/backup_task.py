@@ -1,0 +1,175 @@
+"""What a backup is about: the snapshots of its disks in each StorPool cluster, and where its files go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from storpool_addon import names, tags
+from storpool_addon.errors import StateError, StorPoolRefused
+from storpool_addon.hosts import vmdir
+from storpool_addon.opennebula.backup import Backup
+from storpool_addon.opennebula.location import Location, absolute
+from storpool_addon.tm import disks
+from storpool_addon.volumes import is_absent
+
+if TYPE_CHECKING:
+    from storpool_addon.config import Config
+    from storpool_addon.driver import Driver
+    from storpool_addon.opennebula.datastore import Datastore
+    from storpool_addon.opennebula.vm import Disk
+    from storpool_addon.snapshots import Snapshots
+    from storpool_addon.tm.disks import Subject
+    from storpool_addon.volumes import Volumes
+
+
+class Piece(NamedTuple):
+    """A disk of the backup. snapshot: what is read. base: what it is compared with, "" for nothing."""
+
+    disk_id: int
+    volume: str
+    snapshot: str
+    base: str = ""
+
+
+class Share(NamedTuple):
+    """What is kept in one StorPool cluster. datastore: one of those there."""
+
+    volumes: Volumes
+    snapshots: Snapshots
+    config: Config
+    datastore: Datastore
+    pieces: Sequence[Piece]
+
+    @property
+    def attached(self) -> list[str]:
+        """The snapshots that the host reads."""
+        return [name for piece in self.pieces for name in (piece.snapshot, piece.base) if name]
+
+    def take(self, backup: Backup) -> None:
+        """Make the snapshots of all disks, at one moment; StorPool deletes them if nobody else does."""
+        config, pairs = self.config, [(piece.volume, piece.snapshot) for piece in self.pieces]
+        wanted = tags.backup(config, backup.vm.id, backup.chain, backup.number or 0)
+        life_s = config.backup_snapshot_life_s if backup.number is None else config.backup_base_life_s
+        self.snapshots.take_group(pairs, wanted, delete_after_s=life_s)
+
+    def delete(self) -> None:
+        """Take the snapshots back."""
+        for piece in self.pieces:
+            self.snapshots.delete(piece.snapshot)
+
+    def make_room(self, backup: Backup) -> None:
+        """Away with what an earlier run left under our names; a new chain needs nothing of an older one."""
+        for piece in self.pieces:
+            for name in [piece.snapshot] if backup.number else names.backup_snapshots(piece.volume):
+                self.snapshots.delete(name)
+
+    def leave(self, backup: Backup) -> None:
+        """The backup is over, well or not.
+
+        Snapshots of an increment stay: the next one is compared with them, or replaces them.
+        """
+        if backup.number is None:
+            self.delete()
+            return
+        both = [names.backup_snapshot(piece.volume, slot) for piece in self.pieces for slot in (0, 1)]
+        self.snapshots.detach(both)
+        self.prolong(piece.snapshot for piece in self.pieces)
+
+    def prolong(self, snapshots: Iterable[str]) -> None:
+        """Have StorPool delete these later: what is in use must not go, what nobody needs must not stay."""
+        for name in snapshots:
+            try:
+                self.volumes.api.snapshot_update(name, delete_after_s=self.config.backup_base_life_s)
+            except StorPoolRefused as error:
+                if not is_absent(error):
+                    raise
+
+    def with_bases(self, backup: Backup) -> Share:
+        """With the snapshots of the increment before this one, where they are there and are the ones."""
+        number = backup.number
+        if not number:
+            return self
+        wanted = tags.backup(self.config, backup.vm.id, backup.base_chain, number - 1)
+        found = [piece._replace(base=self._base(piece, wanted, number)) for piece in self.pieces]
+        for piece in found:
+            if not piece.base:
+                self.volumes.log(
+                    f"volume {piece.volume}: no snapshot of the last increment; all of it is read"
+                )
+        self.prolong(piece.base for piece in found if piece.base)
+        return self._replace(pieces=found)
+
+    def _base(self, piece: Piece, wanted: dict[str, str], number: int) -> str:
+        name = names.backup_snapshot(piece.volume, number - 1)
+        there = self.snapshots.find(name)
+        if there is None or any(there.tags.get(key, "") != word for key, word in wanted.items()):
+            return ""
+        return name
+
+
+class Task(NamedTuple):
+    """A backup. home: the VM's directory. host, directory: where its files are written.
+
+    parent: a directory that is there for the backup alone, "" for none.
+    """
+
+    backup: Backup
+    home: Location
+    host: str
+    directory: str
+    parent: str
+    shares: Sequence[Share]
+
+
+def task(
+    driver: Driver, backup: Backup, home: Location, vm_id: int, disk_ids: Iterable[int], *, beginning: bool
+) -> Task:
+    """What oned asks for. beginning: every disk has to be one that can be backed up."""
+    vmdir.check(home.path, vm_id)
+    if backup.vm.id != vm_id:
+        raise StateError(f"standard input is about VM {backup.vm.id}, the arguments are about VM {vm_id}")
+    if beginning and backup.interactive:
+        raise StateError(f"VM {vm_id}: this driver makes no interactive backups; set INTERACTIVE=NO")
+    host, parent = backup.bridge or home.host, ""
+    base = driver.config.backup_base_path
+    if base:
+        parent = f"{absolute(base)}/{vm_id}"
+    elif host != home.host:
+        parent = home.path
+    wanted = _wanted(backup, disk_ids) if beginning else _left(backup, disk_ids)
+    shares = _shares(driver, backup, wanted)
+    return Task(backup, home, host, f"{parent or home.path}/backup", parent, shares)
+
+
+def _wanted(backup: Backup, disk_ids: Iterable[int]) -> Iterator[Disk]:
+    vm = backup.vm
+    for disk in map(vm.disk, disk_ids):
+        if disk.tm_mad != disks.TM_MAD:
+            raise StateError(
+                f"disk {disk.disk_id} of VM {vm.id} is kept by {disk.tm_mad or 'nobody'}, whose disks this"
+                " driver cannot back up; leave it out of the backup (DISK_IDS)"
+            )
+        yield disk
+
+
+def _left(backup: Backup, disk_ids: Iterable[int]) -> Iterator[Disk]:
+    """What of that is there, and ours: a backup that could not begin has to be cleaned up as well."""
+    ids = set(disk_ids)
+    return (disk for disk in backup.vm.disks if disk.disk_id in ids and disk.tm_mad == disks.TM_MAD)
+
+
+def _shares(driver: Driver, backup: Backup, wanted: Iterable[Disk]) -> list[Share]:
+    vm, datastore = backup.vm, driver.one.datastore
+    subjects = [disks.of_disk(driver, vm, disk, datastore(disk.datastore_id)) for disk in wanted]
+    return [_share(driver, backup, group) for group in disks.by_cluster(subjects)]
+
+
+def _share(driver: Driver, backup: Backup, group: Sequence[Subject]) -> Share:
+    first = group[0]
+    pieces = [
+        Piece(each.disk.disk_id, each.volume, names.backup_snapshot(each.volume, backup.number))
+        for each in group
+    ]
+    snapshots = driver.snapshots(first.datastore)
+    return Share(first.volumes, snapshots, first.config, first.datastore, pieces)
