@@ -62,6 +62,12 @@ class Driver:
             self.log(note)
         return config
 
+    @property
+    def remotes(self) -> str:
+        """Where OpenNebula has its drivers' scripts on this front-end."""
+        location = self.environ.get("ONE_LOCATION", "")
+        return f"{location}/var/remotes" if location else "/var/lib/one/remotes"
+
     @cached_property
     def one(self) -> OpenNebula:
         """oned."""

@@ -98,6 +98,10 @@ class Volumes(Attaching):
         """Set tags; an empty value removes one."""
         self.api.volume_update(name, tags=dict(tags))
 
+    def adopt(self, name: str, template: str | None, qc: str) -> None:
+        """Give a volume the QoS class, and the template if any, of the datastore that it has come to."""
+        self.api.volume_update(name, template=template, tags={"qc": tagging.value("qc", qc)})
+
     def delete(self, name: str, *, keep: bool = True, snapshots: Iterable[str] = ()) -> None:
         """Delete a volume and the snapshots named; done already when they are not there.
 

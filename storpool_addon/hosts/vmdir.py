@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from shlex import quote
 from typing import IO
 
 from storpool_addon.errors import UsageError
@@ -12,8 +11,6 @@ from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.shell import Shell
 
 DEVICES = "/dev/storpool"
-# A directory holds deployment files, and the guest's memory when it was saved to a file.
-TRANSFER_TIMEOUT_S = 3600.0
 MAKE_TIMEOUT_S = 300.0
 # <datastore location>/<system datastore id>/<VM id>: nothing else is ever removed or moved.
 _DIRECTORY = re.compile(r"(/[^/]+)*/[0-9]+/[0-9]+", re.ASCII)
@@ -40,20 +37,15 @@ _WRITE = (
     + '[ -L "$1" ] || rm -f "$1"; link "$1" "$2"\n'
 )
 _UNLINK = _FUNCTIONS + 'for disk; do if [ -L "$disk" ]; then rm -f "$disk"; fi; rm -f "$disk.monitor"; done\n'
-_REMOVE = _FUNCTIONS + 'rm -rf --one-file-system "$1"\n'
-_MAKE_DIRECTORY = _FUNCTIONS + 'mkdir -p "$1"\n'
-_RENAME = (
-    _FUNCTIONS + '[ -e "$1" ] || exit 0\nmkdir -p "$2"\ncp -a "$1/." "$2/"\nrm -rf --one-file-system "$1"\n'
-)
-_RECEIVE = 'mkdir -p "$1" && tar -C "$1" --sparse -xf -'
-_SEND = (
-    _FUNCTIONS
-    + """
+# Out of its place in one step: a part of a directory could be taken for the whole.
+REMOVE = """
+rm -rf --one-file-system "$1.gone"
 [ -e "$1" ] || exit 0
-# tar ends with 1 when a file changed under it: the log of a guest that runs on is no reason to fail.
-{ tar -C "$1" --sparse -cf - . || [ $? -eq 1 ]; } | ssh -o BatchMode=yes -o ConnectTimeout=5 -- "$2" "$3"
+mv -T "$1" "$1.gone"
+rm -rf --one-file-system "$1.gone"
 """
-)
+_REMOVE = _FUNCTIONS + REMOVE
+_MAKE_DIRECTORY = _FUNCTIONS + 'mkdir -p "$1"\n'
 
 
 def device(volume: str) -> str:
@@ -63,7 +55,7 @@ def device(volume: str) -> str:
 
 def check(directory: str, vm_id: int) -> None:
     """UsageError unless it is that VM's own directory; to be asked before anything is done."""
-    if _checked(directory).rpartition("/")[2] != str(vm_id):
+    if checked(directory).rpartition("/")[2] != str(vm_id):
         raise UsageError(f"{directory!r} is not the directory of VM {vm_id}")
 
 
@@ -93,38 +85,16 @@ def unlink(shell: Shell, paths: Sequence[str]) -> None:
 
 def remove(shell: Shell, directory: str) -> None:
     """Remove a VM's directory."""
-    shell.run(_REMOVE, _checked(directory), what=f"removing {directory}", timeout_s=MAKE_TIMEOUT_S)
+    shell.run(_REMOVE, checked(directory), what=f"removing {directory}", timeout_s=MAKE_TIMEOUT_S)
 
 
 def make_directory(shell: Shell, directory: str) -> None:
     """Make a VM's directory."""
-    shell.run(_MAKE_DIRECTORY, _checked(directory), what=f"making {directory}")
+    shell.run(_MAKE_DIRECTORY, checked(directory), what=f"making {directory}")
 
 
-def move_within(shell: Shell, source: str, target: str) -> None:
-    """Move a VM's directory on one host; done already when the source is not there."""
-    what = f"moving {source} to {target}"
-    shell.run(_RENAME, _checked(source), _checked(target), what=what, timeout_s=TRANSFER_TIMEOUT_S)
-
-
-def copy_to(shell: Shell, source: str, target_host: str, target: str) -> None:
-    """Copy a VM's directory from the shell's host straight to another; nothing to do when it is not there.
-
-    The bytes go from host to host, as with OpenNebula's own ssh driver; the agent is forwarded for that.
-    """
-    receive = " ".join(["bash", "-c", quote(_RECEIVE), "storpool-addon", quote(_checked(target))])
-    shell.run(
-        _SEND,
-        _checked(source),
-        target_host,
-        receive,
-        what=f"copying {source} to {target_host}:{target}",
-        timeout_s=TRANSFER_TIMEOUT_S,
-        forward_agent=True,
-    )
-
-
-def _checked(directory: str) -> str:
+def checked(directory: str) -> str:
+    """The path of a VM's directory as it was given; UsageError for any other path."""
     if not _DIRECTORY.fullmatch(directory) or ".." in directory.split("/"):
         raise UsageError(f"{directory!r} is not the directory of a VM (<datastores>/<id>/<VM id>)")
     return directory

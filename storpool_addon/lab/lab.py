@@ -18,6 +18,7 @@ from storpool_addon.lab.backups import Backups
 from storpool_addon.lab.command import Command, Result, Steps, T, judged
 from storpool_addon.lab.conductor import Conductor, Desk, Fault
 from storpool_addon.lab.fast import FastHosts
+from storpool_addon.lab.foreign import Foreign
 from storpool_addon.lab.gate import Gate
 from storpool_addon.lab.hosts import FRONTEND, Hosts, NoHosts
 from storpool_addon.lab.images import Images
@@ -28,6 +29,7 @@ from storpool_addon.lab.oned import Oned
 from storpool_addon.lab.plain import PlainHosts
 from storpool_addon.lab.real import RealHosts
 from storpool_addon.lab.rpc import RpcServer
+from storpool_addon.lab.saving import Saving
 from storpool_addon.lab.vm_backups import VmBackups
 from storpool_addon.simulator import Simulator
 
@@ -73,13 +75,15 @@ class Lab:
             undo.callback(self._ends.close)
             self._start(nodes, kind)
             undo.pop_all()
-        self.oned = Oned(FRONTEND, os.path.join(tree, REMOTES[1:]), version=version)
+        self.oned = Oned(FRONTEND, self.hosts.frontend.path(REMOTES), version=version)
         self.rpc = self.hosts.within(lambda: RpcServer(self.oned, self.conductor))
         self._ends.callback(self.rpc.close)
         self.images = Images(self.oned)
         self.vms = Machines(self.oned, self.hosts.frontend.write)
         self.backups = Backups(self.oned, self.hosts.frontend, self.images)
+        self.saving = Saving(self.oned, self.images)
         self.memory = Memory(self.oned, self.hosts, self.vms)
+        self.foreign = Foreign(self.hosts.frontend)
         self.vm_backups = VmBackups(self.oned)
         self._furnish(nodes)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from storpool_addon import names
+from storpool_addon import names, qos, tags
 from storpool_addon.config import Config
-from storpool_addon.errors import UsageError
+from storpool_addon.errors import StateError, UsageError
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.states import LcmState, VmState
@@ -76,8 +76,28 @@ def on_storpool(driver: Driver, vm: Vm) -> list[Subject]:
     """Every disk of the VM that this driver keeps; disks of other drivers are theirs to move."""
     datastore = driver.one.datastore
     return [
-        of_disk(driver, vm, disk, datastore(disk.datastore_id)) for disk in vm.disks if disk.tm_mad == TM_MAD
+        of_disk(driver, vm, disk, datastore(_datastore_id(vm, disk)))
+        for disk in vm.disks
+        if tm_mad(vm, disk) == TM_MAD
     ]
+
+
+def tm_mad(vm: Vm, disk: Disk) -> str:
+    """Whose a disk is. A volatile one belongs to the system datastore where the VM is, wherever it was made.
+
+    That is how oned addresses its scripts (TransferManager.cc, trigger_prolog_migr).
+    """
+    return vm.last.tm_mad if disk.is_volatile and vm.history else disk.tm_mad
+
+
+def _datastore_id(vm: Vm, disk: Disk) -> int:
+    if disk.is_volatile and vm.history:
+        return vm.last.ds_id
+    if disk.datastore_id < 0:
+        raise StateError(
+            f"disk {disk.disk_id} of VM {vm.id} has no DATASTORE_ID in OpenNebula; detach and attach it anew"
+        )
+    return disk.datastore_id
 
 
 def volume_name(config: Config, vm: Vm, disk: Disk) -> str:
@@ -113,6 +133,28 @@ def kind(disk: Disk) -> str:
         return "IMMUT"
     word = "NPERS" if disk.clone else "PERS"
     return word + "RO" if disk.readonly else word
+
+
+def template_of(disk: Subject) -> str | None:
+    """The template for a VM's own copy of an image; None for that of the image."""
+    return None if disk.config.no_volume_template else names.template(disk.config.one_px, disk.datastore.id)
+
+
+def tags_of(driver: Driver, disk: Subject) -> dict[str, str]:
+    """Whose the disk's volume is, with the first QoS class that anybody asks for."""
+    vm, disk_id = disk.vm, disk.disk.disk_id
+    own = disk.disk.is_volatile or has_own_volume(disk.disk)
+    image = None if own or disk.disk.image_id is None else driver.one.image(disk.disk.image_id)
+    qc = qos.resolve(
+        disk.config,
+        qos.VM_FIRST if own else qos.IMAGE_FIRST,
+        vm=vm,
+        disk_id=disk_id,
+        image=image,
+        system=driver.one.datastore(vm.last.ds_id),
+        datastore=disk.datastore,
+    )
+    return tags.vm_disk(disk.config, vm, type=kind(disk.disk), qc=qc, disk_id=disk_id)
 
 
 def home_volumes(driver: Driver, vm: Vm, system: Datastore) -> list[str]:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from storpool_addon.hosts import vmdir
+from storpool_addon.hosts import transfer, vmdir
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import absolute
 from storpool_addon.opennebula.protocol import Optional, number, protocol, text
 from storpool_addon.opennebula.vm import Vm
-from storpool_addon.tm import disks, sharing
+from storpool_addon.storpool import Volume
+from storpool_addon.tm import cdrom, disks, others, sharing
 from storpool_addon.tm.disks import Subject
+from storpool_addon.tm.others import Migration
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.volumes import Placement, Volumes
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver
+
+
+class _Sent(NamedTuple):
+    """A VM, and the document that it was read from, for other drivers."""
+
+    vm: Vm
+    document: bytes
+
+    @classmethod
+    def parse(cls, document: bytes) -> _Sent:
+        return cls(Vm.parse(document), document)
+
 
 _declared = protocol(
     source=text,
@@ -24,7 +39,7 @@ _declared = protocol(
     vm_id=number,
     datastore_id=number,
     caller=Optional(text),
-    stdin=("vm", Vm.parse),
+    stdin=("vm", _Sent.parse),
 )
 
 
@@ -40,6 +55,20 @@ class _Share(NamedTuple):
         return [Placement(volume, client, mode) for volume, mode in self.modes.items()]
 
 
+class _Cargo(NamedTuple):
+    """What a live migration moves.
+
+    shares: the volumes. shared: disks that other VMs have too: each goes by itself, under its lock.
+    images: CDROM images that the guest still uses on the source, each with its disk.
+    has_home: the VM's directory is ours and on one host only.
+    """
+
+    shares: Sequence[_Share]
+    shared: Sequence[Subject]
+    images: Sequence[tuple[Subject, str]]
+    has_home: bool
+
+
 @_declared
 def premigrate(
     driver: Driver,
@@ -49,26 +78,31 @@ def premigrate(
     vm_id: int,
     datastore_id: int,
     caller: str | None,
-    vm: Vm,
+    vm: _Sent,
 ) -> None:
     """The target host gets the volumes as well, and the VM's directory with its links.
 
     caller: the driver of the VM's directory when that is not this one; the directory is its business then.
     """
     vmdir.check(directory, vm_id)
-    system = driver.one.datastore(datastore_id)
+    migration = Migration(vm.vm, source, target, directory, datastore_id, vm.document)
+    if _has_home(driver, migration, caller):
+        others.refuse_files(vm.vm, driver.config.system_compatible_ds)
     with Undo(driver.log) as undo:
-        for share in _shares(driver, vm, system):
-            there = share.on(driver, vm, target)
-            undo.add(f"detach from {target}", share.volumes.place, share.on(driver, vm, source))
+        cargo = _cargo(driver, migration, caller, undo)
+        for share in cargo.shares:
+            there = share.on(driver, vm.vm, target)
+            undo.add(f"detach from {target}", share.volumes.place, share.on(driver, vm.vm, source))
             with uninterrupted():
                 share.volumes.share(there)
-        for disk in sharing.of_vm(driver, vm):
+        for disk in cargo.shared:
             sharing.join(driver, undo, disk, *_clients(driver, disk, source, target))
-        if _keeps_home(driver, system, caller):
-            vmdir.copy_to(driver.hosts.on(source), directory, target, directory)
+        if cargo.has_home:
+            undo.add(f"remove {directory} on {target}", _leave, driver, migration, cargo)
+            transfer.copy_to(driver.hosts.on(source), directory, target, directory)
         if caller is None:
-            vmdir.link(driver.hosts.on(target), _links(driver, vm, directory))
+            vmdir.link(driver.hosts.on(target), _links(driver, migration))
+            others.prepare(driver, migration, undo)
 
 
 @_declared
@@ -80,18 +114,22 @@ def postmigrate(
     vm_id: int,
     datastore_id: int,
     caller: str | None,
-    vm: Vm,
+    vm: _Sent,
 ) -> None:
     """The VM runs on the target: the source loses the volumes, by force if it must, and the directory."""
     vmdir.check(directory, vm_id)
-    system = driver.one.datastore(datastore_id)
-    for share in _shares(driver, vm, system):
-        share.volumes.place(share.on(driver, vm, target), force=True)
-    for disk in sharing.of_vm(driver, vm):
-        sharing.be_on(driver, disk, _clients(driver, disk, target), force=True)
-    if _keeps_home(driver, system, caller):
-        with driver.dead_host_is_no_obstacle(f"{directory} stays there"):
-            vmdir.remove(driver.hosts.on(source), directory)
+    migration = Migration(vm.vm, source, target, directory, datastore_id, vm.document)
+    with others.told(driver, "postmigrate", migration, by=caller):
+        cargo = _cargo(driver, migration, caller)
+        for share in cargo.shares:
+            share.volumes.place(share.on(driver, vm.vm, target), force=True)
+        for disk in cargo.shared:
+            sharing.be_on(driver, disk, _clients(driver, disk, target), force=True)
+        for disk, image in cargo.images:
+            cdrom.give_up_image(driver, disk, image, source)
+            cdrom.has_its_copy(disk)
+        if cargo.has_home:
+            _remove_home(driver, migration, source, target)
 
 
 @_declared
@@ -103,7 +141,7 @@ def failmigrate(
     vm_id: int,
     datastore_id: int,
     caller: str | None,
-    vm: Vm,
+    vm: _Sent,
 ) -> None:
     """The migration failed: the target host loses the volumes again, unless it has them open.
 
@@ -111,43 +149,69 @@ def failmigrate(
     arrived after all; then nothing is detached and the action fails, for a person to look.
     """
     vmdir.check(directory, vm_id)
-    system = driver.one.datastore(datastore_id)
-    for share in _shares(driver, vm, system):
-        share.volumes.place(share.on(driver, vm, source))
-    for disk in sharing.of_vm(driver, vm):
-        sharing.be_on(driver, disk, _clients(driver, disk, source))
-    if _keeps_home(driver, system, caller):
-        with driver.dead_host_is_no_obstacle(f"{directory} stays there"):
-            vmdir.remove(driver.hosts.on(target), directory)
+    migration = Migration(vm.vm, source, target, directory, datastore_id, vm.document)
+    with others.told(driver, "failmigrate", migration, by=caller):
+        _leave(driver, migration, _cargo(driver, migration, caller))
 
 
-def _shares(driver: Driver, vm: Vm, system: Datastore) -> list[_Share]:
-    """The VM's volumes by cluster, each seen to be ours: one call then attaches a cluster's all at once.
+def _leave(driver: Driver, migration: Migration, cargo: _Cargo) -> None:
+    """Take everything from the target; the directory last, for a guest that has arrived needs it."""
+    for share in cargo.shares:
+        share.volumes.place(share.on(driver, migration.vm, migration.source))
+    for disk in cargo.shared:
+        sharing.be_on(driver, disk, _clients(driver, disk, migration.source))
+    if cargo.has_home:
+        _remove_home(driver, migration, migration.target, migration.source)
 
-    Without those that other VMs have too: each of them goes by itself, under its lock.
-    """
+
+def _remove_home(driver: Driver, migration: Migration, host: str, other: str) -> None:
+    directory = migration.directory
+    with driver.dead_host_is_no_obstacle(f"{directory} stays there"):
+        if not transfer.remove_copy(driver.hosts.on(host), directory, other):
+            driver.log(f"{directory} is one directory on both hosts and stays; SP_SYSTEM=shared would say so")
+
+
+def _cargo(driver: Driver, migration: Migration, caller: str | None, undo: Undo | None = None) -> _Cargo:
+    """What the VM has, each volume seen to be ours: one call then attaches all that a cluster keeps."""
+    vm, system = migration.vm, driver.one.datastore(migration.datastore_id)
     shares: dict[object, _Share] = {}
+    shared, images = [], []
     for disk in disks.on_storpool(driver, vm):
         if sharing.is_shared(disk.disk):
+            shared.append(disk)
             continue
-        disk.volumes.owned(disk.volume)
+        volume = _volume(driver, disk, undo)
+        if volume is None:
+            continue
+        image = cdrom.replaces(volume)
+        if image:
+            images.append((disk, image))
         share = shares.setdefault(disk.volumes.api, _Share(disk.volumes, disk.datastore, {}))
         share.modes[disk.volume] = disk.mode
     if system.tm_mad == disks.TM_MAD:
         volumes = driver.volumes(system)
         share = shares.setdefault(volumes.api, _Share(volumes, system, {}))
         share.modes.update((name, "rw") for name in disks.home_volumes(driver, vm, system))
-    return list(shares.values())
+    return _Cargo(list(shares.values()), shared, images, _has_home(driver, migration, caller))
 
 
 def _clients(driver: Driver, disk: Subject, *hosts: str) -> list[int]:
     return [driver.client_id(host, disk.vm, disk.datastore) for host in hosts]
 
 
-def _links(driver: Driver, vm: Vm, directory: str) -> list[tuple[str, str]]:
-    return [(f"{directory}/disk.{disk.disk.disk_id}", disk.volume) for disk in disks.on_storpool(driver, vm)]
+def _volume(driver: Driver, disk: Subject, undo: Undo | None) -> Volume | None:
+    """The disk's volume. A CDROM has no copy of its own where premigrate has taken it back."""
+    if undo is None and disk.disk.is_cdrom:
+        return disk.volumes.find(disk.volume)
+    return cdrom.volume_of(driver, disk, undo)
 
 
-def _keeps_home(driver: Driver, system: Datastore, caller: str | None) -> bool:
+def _links(driver: Driver, migration: Migration) -> list[tuple[str, str]]:
+    found = disks.on_storpool(driver, migration.vm)
+    return [(f"{migration.directory}/disk.{disk.disk.disk_id}", disk.volume) for disk in found]
+
+
+def _has_home(driver: Driver, migration: Migration, caller: str | None) -> bool:
     """Whether the VM's directory is ours and on one host only."""
+    system = driver.one.datastore(migration.datastore_id)
     return caller is None and driver.config.for_datastore(system).sp_system == "ssh"

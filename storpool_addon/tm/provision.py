@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from storpool_addon import names, qos, tags
+from storpool_addon import names
 from storpool_addon.errors import UsageError
 from storpool_addon.hosts import vmdir
 from storpool_addon.hosts.filesystems import SWAP, make_command
@@ -76,9 +76,9 @@ def _copy(driver: Driver, undo: Undo, disk: Subject, image: str) -> None:
     """Make the VM's own volume as a clone of the image, grown to the disk's size."""
     size_mib, original = disk.disk.size_mib, disk.disk.original_size_mib
     grown = mib_to_bytes(size_mib) if size_mib and original and size_mib > original else None
-    template = None if disk.config.no_volume_template else _template(disk)
-    wanted = _tags(driver, disk, qos.VM_FIRST)
+    wanted = disks.tags_of(driver, disk)
     with uninterrupted():
+        template = disks.template_of(disk)
         if disk.volumes.create(disk.volume, base_on=image, size=grown, template=template, tags=wanted):
             undo.add(f"delete volume {disk.volume}", disk.volumes.discard, disk.volume)
 
@@ -90,7 +90,7 @@ def _lend(driver: Driver, undo: Undo, disk: Subject, client: int) -> None:
     """
     before = disk.volumes.owned(disk.volume)
     sharing.refuse_if_used_together(disk, before)
-    wanted = _tags(driver, disk, qos.IMAGE_FIRST)
+    wanted = disks.tags_of(driver, disk)
     undo.add(f"detach volume {disk.volume} from client {client}", disk.volumes.withdraw, disk.volume, client)
     _attach(disk, client)
     old = {key: before.tags.get(key, "") for key in wanted}
@@ -109,27 +109,10 @@ def _attach(disk: Subject, client: int) -> None:
         disk.volumes.place([disk.placement(client)])
 
 
-def _template(disk: Subject) -> str:
-    return names.template(disk.config.one_px, disk.datastore.id)
-
-
-def _tags(driver: Driver, disk: Subject, order: Sequence[str]) -> dict[str, str]:
-    """Whose the volume is, with the first QoS class that anybody in `order` asks for."""
-    vm, disk_id = disk.vm, disk.disk.disk_id
-    image = (
-        driver.one.image(disk.disk.image_id) if "image" in order and disk.disk.image_id is not None else None
-    )
-    system = driver.one.datastore(vm.last.ds_id)
-    qc = qos.resolve(
-        disk.config, order, vm=vm, disk_id=disk_id, image=image, system=system, datastore=disk.datastore
-    )
-    return tags.vm_disk(disk.config, vm, type=disks.kind(disk.disk), qc=qc, disk_id=disk_id)
-
-
 def _volatile(driver: Driver, disk: Subject, target: Location, size_mib: int, make: Sequence[str]) -> None:
     size = disks.size_of(disk, size_mib)
-    template = _template(disk)
-    wanted, client = _tags(driver, disk, qos.VM_FIRST), _client(driver, disk, target)
+    template = names.template(disk.config.one_px, disk.datastore.id)
+    wanted, client = disks.tags_of(driver, disk), _client(driver, disk, target)
     with Undo(driver.log) as undo:
         with uninterrupted():
             if disk.volumes.create(disk.volume, size=size, template=template, tags=wanted):

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from storpool_addon import qos, tags
 from storpool_addon.errors import StateError
-from storpool_addon.opennebula.vm import Disk, Vm
-from storpool_addon.tm import disks
+from storpool_addon.opennebula.vm import Disk
 from storpool_addon.tm.disks import Subject
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.volumes import Placement
@@ -25,11 +24,6 @@ def is_shared(disk: Disk) -> bool:
     CDROM has as well (Image.cc, disk_attribute).
     """
     return disk.clone is False and not disk.is_cdrom and (disk.shareable or disk.is_immutable)
-
-
-def of_vm(driver: Driver, vm: Vm) -> list[Subject]:
-    """The VM's disks of that kind."""
-    return [each for each in disks.on_storpool(driver, vm) if is_shared(each.disk)]
 
 
 def refuse_if_used_together(disk: Subject, volume: Volume) -> None:

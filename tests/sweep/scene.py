@@ -26,7 +26,7 @@ NEIGHBOURS = (
     ("one-sys-42-1-rawa", THEIRS, ""),
     ("one-sys-421-4-iso", OURS, ""),
 )
-FAKE_ANSWERS = {"stat": "4\n"}
+FAKE_ANSWERS = {"stat": "4\n", "mkfs": "one-ds-101/one-img-8\n"}
 
 
 def neighbours(lab: Lab) -> None:

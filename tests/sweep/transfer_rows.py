@@ -248,6 +248,19 @@ def monitor(lab: Ground) -> Command:
     return scene.upto(lab.images.monitor(lab.oned.datastores[100]), "monitor")
 
 
+# Saving them as images
+
+
+def save(lab: Ground) -> Command:
+    return scene.upto(lab.saving.disk_saveas(scene.machine(lab, *system(lab)), 0), "cpds")
+
+
+def save_snapshot(lab: Ground) -> Command:
+    vm = scene.machine(lab, *system(lab))
+    lab.storpool("VolumeSnapshot/one-img-7-42-0", {"name": "one-img-7-42-0-snap0", "tags": scene.OURS})
+    return scene.upto(lab.saving.disk_saveas(vm, 0, 0), "cpds")
+
+
 ON = {"undoes": False}
 TO_VOLUME = {"SP_CHECKPOINT_BD": 1}
 AWAY_FROM_HOST = {"undoes": False, "spares_dead_hosts": True}
@@ -287,6 +300,8 @@ ROWS = (
         migration=True,
         **AWAY_FROM_HOST,
     ),
+    Row("cpds", save),
+    Row("cpds-snapshot", save_snapshot),
     Row("tm-monitor", monitor),
     Row("presave", memory("presave"), settings=TO_VOLUME),
     Row("postsave", memory("postsave"), forgives=True, settings=TO_VOLUME, **ON),

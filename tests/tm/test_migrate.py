@@ -146,11 +146,66 @@ def test_a_vm_without_disks(lab: Lab, script: str) -> None:
 
 
 def test_disks_of_other_drivers_are_theirs(lab: Lab) -> None:
+    """D-8, D-21: each driver is told once, in the words of its own protocol."""
+    lab.foreign.install("ceph")
+    vm = machine(lab)
+    for disk_id in (0, 1):
+        vm.disks[disk_id]["TM_MAD"] = "ceph"
+    home = "/var/lib/one/datastores/100/42"
+    command = step(lab, vm, "premigrate")
+    for script in ("premigrate", "postmigrate", "failmigrate"):
+        cloud.succeeds(lab, command._replace(script=f"tm/storpool/{script}"))
+        assert lab.foreign.calls("ceph")[-1] == f"{script} node1 node2 {home} 42 100 storpool"
+    assert len(lab.foreign.calls("ceph")) == 3
+    assert cloud.attached(lab, *NAMES[:3]) == {
+        NAMES[0]: {"node1": "rw"},
+        NAMES[1]: {"node1": "rw"},
+        NAMES[2]: {"node1": "rw"},
+    }
+
+
+def test_another_driver_that_cannot_follow_stops_the_migration(lab: Lab) -> None:
+    lab.foreign.install("ceph")
+    lab.foreign.fails("ceph", "premigrate")
     vm = machine(lab)
     vm.disks[1]["TM_MAD"] = "ceph"
+    line = cloud.refused(lab, step(lab, vm, "premigrate"))
+    assert "premigrate of transfer manager ceph for VM 42 failed: premigrate of ceph failed, as asked" in line
+    assert [call.split()[0] for call in lab.foreign.calls("ceph")] == ["premigrate", "failmigrate"]
+
+
+@pytest.mark.parametrize("script", ["postmigrate", "failmigrate"])
+def test_another_driver_does_not_stop_what_has_to_be_done(lab: Lab, script: str) -> None:
+    lab.foreign.install("ceph")
+    lab.foreign.fails("ceph", script)
+    vm = machine(lab)
+    arrived(lab, vm)
+    vm.disks[1]["TM_MAD"] = "ceph"
+    cloud.succeeds(lab, step(lab, vm, script), times=2)
+
+
+@pytest.mark.parametrize(
+    ("tm_mad", "message"),
+    [
+        ("qcow2", "disk 1 of VM 42 is of transfer manager qcow2 and may be a file in the VM's directory"),
+        ("ceph", "transfer manager 'ceph', which is not in /var/lib/one/remotes/tm"),
+        ("../../hooks", "disk 1 of VM 42 is of transfer manager ../../hooks"),
+    ],
+)
+def test_another_driver_that_cannot_be_told(lab: Lab, tm_mad: str, message: str) -> None:
+    vm = machine(lab)
+    vm.disks[1]["TM_MAD"] = tm_mad
+    assert message in cloud.refused(lab, step(lab, vm, "premigrate"))
+
+
+def test_files_of_others_in_a_shared_directory(lab: Lab) -> None:
+    lab.configure(SP_SYSTEM="shared")
+    lab.foreign.install("qcow2")
+    vm = machine(lab)
+    vm.disks[1]["TM_MAD"] = "qcow2"
     cloud.succeeds(lab, step(lab, vm, "premigrate"))
-    assert cloud.attached(lab, "one-img-8") == {"one-img-8": {"node1": "rw"}}
-    assert "disk.1" not in set(cloud.links(lab, "node2")) - set(cloud.links(lab, "node1"))
+    vm.disks[1]["TM_MAD"] = "../../hooks"
+    assert "'../../hooks', which is not in" in cloud.fails(lab, step(lab, vm, "premigrate"))
 
 
 @pytest.mark.parametrize("trouble", ["foreign", "missing", "source", "target", "client"])

@@ -9,7 +9,7 @@ import pytest
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm, Volatile
 from storpool_addon.opennebula.states import LcmState
-from storpool_addon.tm.move import PLANS
+from storpool_addon.tm.plans import PLANS
 from tests.sweep import scene
 from tests.tm import cloud
 
@@ -146,7 +146,8 @@ def test_the_dead_host_is_not_asked_for_the_directory(lab: Lab, lcm: int) -> Non
         ({"SKIP_UNDEPLOY_SSH": 0}, 30, True, False),
         ({"SKIP_UNDEPLOY_SSH": 1, "CLEAN_SRC_ON_UNDEPLOY": 0}, 30, False, True),
         ({"SKIP_UNDEPLOY_SSH": 1, "CLEAN_SRC_ON_UNDEPLOY": 1}, 30, False, False),
-        ({"SKIP_UNDEPLOY_SSH": 1, "CLEAN_SRC_ON_UNDEPLOY": 1}, 10, False, False),
+        ({"SKIP_UNDEPLOY_SSH": 1, "CLEAN_SRC_ON_UNDEPLOY": 1}, 10, True, False),
+        ({"SKIP_UNDEPLOY_SSH": 1, "SP_CHECKPOINT_BD": 1}, 10, True, False),
         ({"SKIP_UNDEPLOY_SSH": 1, "CLEAN_SRC_ON_UNDEPLOY": 1}, 43, True, False),
         ({"SP_SYSTEM": "shared"}, 43, False, True),
         ({"SP_SYSTEM": "shared"}, 30, False, True),
@@ -161,6 +162,17 @@ def test_where_the_site_wants_the_directory(
     cloud.succeeds(lab, cloud.mv(vm, "node1", target, None), times=2)
     assert ("checkpoint" in cloud.files(lab, target)) == moved
     assert ("checkpoint" in cloud.files(lab, "node1")) == source_left
+
+
+def test_memory_that_is_on_a_volume_lets_the_directory_be_left_out(lab: Lab) -> None:
+    lab.configure(SKIP_UNDEPLOY_SSH=1, SP_CHECKPOINT_BD=1)
+    vm = machine(lab, 10)
+    memory = "one-sys-42-rawcheckpoint"
+    cloud.foreign(lab, memory, cloud.tags(lab, COPY))
+    cloud.attach(lab, memory, "node1")
+    cloud.succeeds(lab, cloud.mv(vm, "node1", "frontend", None), times=2)
+    assert cloud.attached(lab, memory) == {memory: {}}
+    assert cloud.files(lab, "frontend") == {} and cloud.files(lab, "node1") == {}
 
 
 def test_to_another_system_datastore(lab: Lab) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from storpool_addon.lab.command import Command, StepFailed
-from storpool_addon.lab.lab import Lab
+from storpool_addon.lab.lab import ENVIRONMENT, HOME, Lab
 from storpool_addon.lab.machine import Vm
 from storpool_addon.lab.objects import Image
 from storpool_addon.simulator.switches import Switches
@@ -246,3 +247,32 @@ def test_no_list_of_the_cluster_is_asked_for(lab: Lab) -> None:
     running(lab, image, "node2")
     result = cloud.succeeds(lab, prolog(lab, image), times=2)
     assert not cloud.asks_for_lists(result)
+
+
+def at_once(lab: Lab, commands: list[Command]) -> list[str]:
+    """Run all at the same time; what they had to say."""
+    started = [
+        subprocess.Popen(
+            lab.hosts.action_argv(each.argv, ENVIRONMENT, HOME),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for each in commands
+    ]
+    return [each.communicate(timeout=60)[0] for each in started]
+
+
+def test_some_come_while_others_go(lab: Lab) -> None:
+    """C2: the volume is on each host that somebody came to, though all who were there have left."""
+    image = shareable(lab)
+    going = [running(lab, image, host) for host in ("node1", "node2", "node1")]
+    coming = [lab.vms.create(image, context=False) for _ in range(3)]
+    commands = [lab.until(lab.vms.terminate(vm), "mvds") for vm in going]
+    commands += [
+        lab.until(lab.vms.deploy(vm, host), "ln") for vm, host in zip(coming, ("node1", "node2", "node1"))
+    ]
+    assert at_once(lab, commands) == [""] * 6
+    assert where(lab) == {"node1": "rw", "node2": "rw"}
+    assert users(lab) == {"nvm-45-0": "11", "nvm-46-0": "12", "nvm-47-0": "11", "type": "PERS"}

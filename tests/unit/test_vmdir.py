@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from storpool_addon.errors import HostError, UsageError
-from storpool_addon.hosts import vmdir
+from storpool_addon.hosts import transfer, vmdir
 from storpool_addon.hosts.process import Processes
 from storpool_addon.hosts.shell import Hosts, Shell
 
@@ -119,7 +119,7 @@ def test_a_directory_moves_with_links_modes_and_holes(here: Shell, home: Path) -
     os.truncate(home / "checkpoint", 8 << 20)
     (home / "checkpoint").chmod(0o600)
     for _ in range(2):
-        vmdir.move_within(here, str(home), str(target))
+        transfer.move_within(here, str(home), str(target))
     found = (target / "checkpoint").stat()
     assert (found.st_size, found.st_mode & 0o777, found.st_blocks < 100) == (8 << 20, 0o600, True)
     assert (target / "disk.0").is_symlink() and not home.exists()
@@ -154,10 +154,11 @@ OUTSIDE = [
 def test_nothing_but_the_directory_of_a_vm(here: Shell, path: str) -> None:
     for call in (
         lambda: vmdir.remove(here, path),
-        lambda: vmdir.move_within(here, path, "/var/lib/one/datastores/100/42"),
-        lambda: vmdir.move_within(here, "/var/lib/one/datastores/100/42", path),
-        lambda: vmdir.copy_to(here, path, "node1", "/var/lib/one/datastores/100/42"),
-        lambda: vmdir.copy_to(here, "/var/lib/one/datastores/100/42", "node1", path),
+        lambda: transfer.move_within(here, path, "/var/lib/one/datastores/100/42"),
+        lambda: transfer.move_within(here, "/var/lib/one/datastores/100/42", path),
+        lambda: transfer.copy_to(here, path, "node1", "/var/lib/one/datastores/100/42"),
+        lambda: transfer.copy_to(here, "/var/lib/one/datastores/100/42", "node1", path),
+        lambda: transfer.remove_copy(here, path, "node1"),
         lambda: vmdir.make_directory(here, path),
         lambda: vmdir.check(path, 42),
     ):

@@ -1,0 +1,112 @@
+"""The other transfer managers that keep disks of a VM: they are told of its live migration.
+
+The driver of the VM's directory tells those of its disks, as migrate_other of OpenNebula's tm_common.sh does:
+the same words and document, and its own name as a sixth word, which says that the directory is not theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from storpool_addon.errors import AddonError, StateError, ToolError
+from storpool_addon.opennebula.vm import Disk, Vm
+from storpool_addon.tm import disks
+from storpool_addon.undo import Undo
+
+if TYPE_CHECKING:
+    from storpool_addon.driver import Driver
+
+TIMEOUT_S = 3600.0
+# It becomes a part of a path.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
+
+
+class Migration(NamedTuple):
+    """A live migration in the words of oned. document: of the VM, as it came on standard input."""
+
+    vm: Vm
+    source: str
+    target: str
+    directory: str
+    datastore_id: int
+    document: bytes
+
+    @property
+    def words(self) -> list[str]:
+        """The arguments of another's script."""
+        vm, datastore = str(self.vm.id), str(self.datastore_id)
+        return [self.source, self.target, self.directory, vm, datastore, disks.TM_MAD]
+
+
+def refuse_files(vm: Vm, compatible: tuple[str, ...]) -> None:
+    """StateError for a disk that may be a file in a directory that is copied while the guest writes to it.
+
+    compatible: SYSTEM_COMPATIBLE_DS, the drivers whose disks all hosts can reach.
+    """
+    for disk in _disks(vm):
+        if disk.tm_mad not in compatible:
+            raise StateError(
+                f"disk {disk.disk_id} of VM {vm.id} is of transfer manager {disk.tm_mad} and may be a file in"
+                " the VM's directory, which cannot be copied while the VM runs: migrate it powered off,"
+                f" or add {disk.tm_mad} to SYSTEM_COMPATIBLE_DS if all hosts reach its disks"
+            )
+
+
+def prepare(driver: Driver, migration: Migration, undo: Undo) -> None:
+    """premigrate of the others: the migration must not begin when one of them cannot follow."""
+    for name in _names(migration.vm):
+        undo.add(f"tell {name} of the failure", _tell, driver, name, "failmigrate", migration)
+        _run(driver, name, "premigrate", migration)
+
+
+@contextmanager
+def told(driver: Driver, action: str, migration: Migration, *, by: str | None) -> Iterator[None]:
+    """Tell the others once our part is done, or has failed; what they then fail to do is in the log.
+
+    by: who has told us, and tells the others as well.
+    """
+    try:
+        yield
+    except AddonError:
+        _tell_all(driver, action, migration, by)
+        raise
+    _tell_all(driver, action, migration, by)
+
+
+def _tell_all(driver: Driver, action: str, migration: Migration, by: str | None) -> None:
+    for name in _names(migration.vm) if by is None else ():
+        _tell(driver, name, action, migration)
+
+
+def _tell(driver: Driver, name: str, action: str, migration: Migration) -> None:
+    try:
+        _run(driver, name, action, migration)
+    except AddonError as error:
+        driver.log(str(error))
+
+
+def _run(driver: Driver, name: str, action: str, migration: Migration) -> None:
+    home = f"{driver.remotes}/tm"
+    directory = f"{home}/{name}"
+    if not _NAME.fullmatch(name) or not os.path.isdir(directory):
+        raise ToolError(
+            f"VM {migration.vm.id} has a disk of transfer manager {name!r}, which is not in {home}"
+        )
+    script = f"{directory}/{action}"
+    if not os.access(script, os.X_OK):
+        driver.log(f"transfer manager {name} has no {action}")
+        return
+    what = f"{action} of transfer manager {name} for VM {migration.vm.id}"
+    driver.processes.run([script, *migration.words], what=what, timeout_s=TIMEOUT_S, stdin=migration.document)
+
+
+def _names(vm: Vm) -> list[str]:
+    return list(dict.fromkeys(disk.tm_mad for disk in _disks(vm)))
+
+
+def _disks(vm: Vm) -> list[Disk]:
+    return [disk for disk in vm.disks if disks.tm_mad(vm, disk) not in ("", disks.TM_MAD)]
