@@ -12,6 +12,7 @@ from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.objects import Image
 from tests.datastore import scene
 from tests.programs import needs
+from tests.tm.test_terminated import Terminated
 
 MIB = 1 << 20
 
@@ -58,6 +59,17 @@ def test_image_with_a_file_system(lab: Lab, fs: str, offset: int, magic: bytes, 
     assert lab.read_volume(f"one-img-{image.id}")[offset : offset + len(magic)] == magic
     (volume,) = lab.storpool(f"Volume/one-img-{image.id}")
     assert volume["tags"].get("unfinished", "") == "" and lab.storpool("AttachmentsList") == []
+
+
+def test_a_signal_leaves_no_draft(lab: Lab) -> None:
+    """P2: not even one that comes while StorPool makes the volume."""
+    _, command = mkfs(lab, fs="ext4")
+    for call in range(1, 20):
+        run = Terminated(lab, command, call)
+        if not run.was_struck:
+            break
+        assert run.exit_code == 143 and scene.nothing_is_left(lab), f"call {call}: {run.stderr!r}"
+    assert call > 4 and run.exit_code == 0
 
 
 @needs("mkfs.xfs")

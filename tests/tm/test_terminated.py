@@ -63,6 +63,15 @@ def ln(lab: Lab) -> Command:
     return scene.upto(lab.vms.deploy(lab.vms.create(lab.give_image(persistent=True)), "node1"), "ln")
 
 
+def ln_shared(lab: Lab) -> Command:
+    """Another VM has the image already."""
+    shared = lab.give_image(persistent=True)
+    shared.attributes["PERSISTENT_TYPE"] = "SHAREABLE"
+    vm = lab.vms.create(shared)
+    scene.machine(lab, shared, context=False)
+    return scene.upto(lab.vms.deploy(vm, "node2"), "ln")
+
+
 def mkimage(lab: Lab) -> Command:
     return scene.upto(lab.vms.deploy(lab.vms.create(Volatile(8, fs="ext4")), "node1"), "mkimage")
 
@@ -80,7 +89,7 @@ def image(lab: Lab) -> Image:
 
 
 @pytest.mark.parametrize(
-    "prepare", [clone, ln, mkimage, pytest.param(context, marks=needs("xorriso")), premigrate]
+    "prepare", [clone, ln, ln_shared, mkimage, pytest.param(context, marks=needs("xorriso")), premigrate]
 )
 def test_whatever_it_did_is_taken_back(lab: Lab, prepare: Callable[[Lab], Command]) -> None:
     """P2, I7."""
