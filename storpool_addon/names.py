@@ -150,6 +150,14 @@ def export_snapshot(volume: str, word: str) -> str:
     return _checked(f"{volume}-export-{word}")
 
 
+def of_export(px: str, name: str) -> int:
+    """The image that the name of an export's snapshot or file is about; UsageError for any other name."""
+    match = re.fullmatch(rf"{re.escape(px)}-img-([0-9]+)-export-[A-Za-z0-9]+", name, re.ASCII)
+    if not match or len(name) > MAX_LENGTH:
+        raise UsageError(f"{name[:200]!r} is not the name of an export ({px}-img-N-export-X)")
+    return int(match[1])
+
+
 def reverted(volume: str, word: str) -> str:
     """The volume that a revert has replaced."""
     return _checked(f"{volume}-SPTMP-{word}")

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from storpool_addon.errors import HostError, StateError
+from storpool_addon.hosts.longwork import WATCH
 from storpool_addon.hosts.process import Finished, Processes, describe
 
 if TYPE_CHECKING:
@@ -22,18 +23,8 @@ CONVERT_TIMEOUT_S = 24 * 3600.0
 STALL_S = 900.0
 REPORT_EVERY_S = 5.0
 
-# The conversion ends when our end of standard input does: a bridge must not go on writing when we are gone.
-_WATCHED = r"""
-exec 3<&0
-"$@" </dev/null &
-tool=$!
-{ read -r _ <&3; kill "$tool"; } >/dev/null 2>&1 &
-watcher=$!
-code=0
-wait "$tool" || code=$?
-kill "$watcher" 2>/dev/null
-exit "$code"
-"""
+# A bridge must not go on writing when we are gone.
+_WATCHED = WATCH + 'watched "$@"\n'
 _FROM_STDIN = 'exec "$@"\n'
 _PROGRESS = re.compile(rb"\((\d+)\.\d+/100%\)")
 

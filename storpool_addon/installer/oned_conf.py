@@ -17,7 +17,11 @@ TM_MAD_CONF = {
 }  # fmt: skip
 DS_MAD_CONF = {"NAME": DRIVER, "REQUIRED_ATTRS": "", "PERSISTENT_ONLY": "NO", "MARKETPLACE_ACTIONS": "export"}
 # A site may well choose the others: DISK_TYPE comes from the datastore too, REQUIRED_ATTRS is taste.
-_MANDATORY = ("LN_TARGET", "CLONE_TARGET", "SHARED", "DS_MIGRATE", "DRIVER", "ALLOW_ORPHANS")
+# The bash addon's autoconf leaves MARKETPLACE_ACTIONS empty, and oned then exports no image.
+_MANDATORY = (
+    *("LN_TARGET", "CLONE_TARGET", "SHARED", "DS_MIGRATE", "DRIVER", "ALLOW_ORPHANS"),
+    "MARKETPLACE_ACTIONS",
+)
 # What a tenant could otherwise set on a VM to get round the operator's limits.
 RESTRICTED = ("VMSNAPSHOT_LIMIT", "DISKSNAPSHOT_LIMIT", "VC_POLICY", "SP_QOSCLASS")
 

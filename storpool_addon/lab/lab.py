@@ -23,6 +23,7 @@ from storpool_addon.lab.gate import Gate
 from storpool_addon.lab.hosts import FRONTEND, Hosts, NoHosts
 from storpool_addon.lab.images import Images
 from storpool_addon.lab.machines import Machines
+from storpool_addon.lab.market import Market
 from storpool_addon.lab.memory import Memory
 from storpool_addon.lab.objects import READY, Image
 from storpool_addon.lab.oned import Oned
@@ -85,6 +86,7 @@ class Lab:
         self.memory = Memory(self.oned, self.hosts, self.vms)
         self.foreign = Foreign(self.hosts.frontend)
         self.vm_backups = VmBackups(self.oned)
+        self.market = Market(self.oned, self._read_file)
         self._furnish(nodes)
 
     def _start(self, nodes: Sequence[str], kind: Callable[..., Hosts]) -> None:
@@ -217,6 +219,13 @@ class Lab:
         if not had:
             self._reassign({"volume": name, "detach": [client]})
         return content
+
+    def _read_file(self, name: str, path: str) -> bytes:
+        """A file of a host, or all of a device there."""
+        host = self.hosts.frontend if name == FRONTEND else self.hosts.nodes[name]
+        directory, _, last = path.rpartition("/")
+        with open(host.device(last) if directory == "/dev/storpool" else host.path(path), "rb") as file:
+            return file.read()
 
     def volume_digest(self, name: str, length: int) -> str:
         """The sha256 of the first bytes of a volume."""

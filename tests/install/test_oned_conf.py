@@ -74,6 +74,7 @@ def test_configuration_of_another_addon(tmp_path: Path) -> None:
     assert found == [
         'ARGUMENTS = "-t 15 -d dummy,storpool -s dummy,storpool"',
         'CLONE_TARGET = "SELF"',
+        'MARKETPLACE_ACTIONS = "export"',
         'KEEP_SNAPSHOTS = "yes"',
         "take deploy=deploy-tweaks out of -l",
         'VM_RESTRICTED_ATTR = "VMSNAPSHOT_LIMIT"',

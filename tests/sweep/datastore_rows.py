@@ -8,7 +8,9 @@ import random
 import tempfile
 from typing import Callable
 
-from storpool_addon.lab.command import Command
+from storpool_addon.lab.command import REMOTES, Command
+from storpool_addon.lab.lab import CLIENT_IDS, Lab
+from storpool_addon.lab.market import disposal
 from storpool_addon.lab.objects import Image
 from tests import programs
 from tests.datastore.imageserver import ImageServer
@@ -118,6 +120,22 @@ def rm_with_snapshots(lab: Ground) -> Command:
     return command._replace(stdin=base64.b64encode(document))
 
 
+def export(lab: Ground) -> Command:
+    """An image on its way to a marketplace, through a host."""
+    lab.oned.datastores[101].attributes["BRIDGE_LIST"] = "node1"
+    return lab.market.export(lab.give_image(content=DISK, size_mib=SIZE_MIB), 31)
+
+
+def export_delete(lab: Ground) -> Command:
+    """The marketplace has got the image."""
+    made = lab.give_image(content=DISK, size_mib=SIZE_MIB)
+    name = f"one-img-{made.id}-export-31"
+    lab.storpool(f"VolumeSnapshot/one-img-{made.id}", {"name": name, "tags": scene.OURS})
+    attached = {"snapshot": name, "ro": [CLIENT_IDS["node1"]]}
+    Lab.storpool(lab, "VolumesReassignWait", {"reassign": [attached], "attachTimeout": 10})
+    return disposal(f"{REMOTES}/datastore/storpool/export.delete node1 /dev/storpool/{name} 101")
+
+
 def monitor(lab: Ground) -> Command:
     return next(lab.images.monitor(lab.oned.datastores[101]))
 
@@ -138,5 +156,8 @@ ROWS = (
     Row("image-clone-across", clone_across),
     Row("rm", rm, undoes=False),
     Row("rm-with-snapshots", rm_with_snapshots, undoes=False),
+    Row("export", export),
+    Row("export-qcow2", export, settings={"EXPORT_FILE_FORMAT": "qcow2"}, needs="qemu-img"),
+    Row("export-delete", export_delete, undoes=False),
     Row("ds-monitor", monitor),
 )
