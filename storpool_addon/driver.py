@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from storpool_addon import locks
 from storpool_addon.config import Config
@@ -41,7 +41,7 @@ class Driver:
         self.environ = environ
         self.log = log
         self.processes = Processes()
-        self._apis: dict[Endpoint, Api] = {}
+        self._apis: dict[tuple[Endpoint, tuple[str, ...]], Api] = {}
         self._host_ids: dict[str, int] = {}
 
     def __enter__(self) -> Driver:
@@ -94,15 +94,25 @@ class Driver:
         config = self.config.for_datastore(self._decrypted(datastore)) if datastore else self.config
         given = {key: found.text for key in conf.API_KEYS if (found := config.given(key)) and found.text}
         values = {**conf.read_conf(missing_ok=True, environ=self.environ), **given}
-        endpoint = conf.endpoint(values)
-        if endpoint not in self._apis:
-            self._apis[endpoint] = Api(
-                endpoint,
-                deadline_s=config.sp_api_deadline_s,
-                connect_timeout_s=config.sp_api_connect_timeout_s,
-                log=self.log,
-            )
-        return self._apis[endpoint]
+        key = (conf.endpoint(values), config.multicluster)
+        if key not in self._apis:
+            self._apis[key] = self._api(key[0], config)
+        return self._apis[key]
+
+    def _api(self, endpoint: Endpoint, config: Config) -> Api:
+        options: dict[str, Any] = {
+            "deadline_s": config.sp_api_deadline_s,
+            "connect_timeout_s": config.sp_api_connect_timeout_s,
+            "log": self.log,
+        }
+        if not config.multicluster:
+            return Api(endpoint, **options)
+        from storpool_addon.storpool.multicluster import MulticlusterApi
+
+        def ours(tags: Mapping[str, str]) -> bool:
+            return tags.get(config.loc_tag) == config.loc_tag_val
+
+        return MulticlusterApi(endpoint, others=config.multicluster, ours=ours, **options)
 
     def _decrypted(self, datastore: Datastore) -> Datastore:
         """With its token in the clear: oned hands `clone`, `mkfs` of a saved disk and `export` ciphertext."""
@@ -137,7 +147,7 @@ class Driver:
         if datastore is None:
             return self.clients.client_id(host)
         config = self.config.for_datastore(datastore)
-        home = Home(config.sp_cluster_id)
+        home = Home(config.sp_cluster_id, config.multicluster)
         return self.clients.client_id(host, datastore.bridge_list, home)
 
     @contextmanager

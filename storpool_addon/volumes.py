@@ -178,7 +178,9 @@ class Volumes(Attaching):
                 )
         # baseOn makes a transient snapshot `<volume>@<id>` and clones that.
         parent = volume.parent_name.partition("@")[0]
-        if origin is not None and parent != origin:
+        # In a multicluster a volume may have gone to a cluster where what it stands on has no name.
+        nameless = self.api.spans_clusters and (not parent or parent.startswith("~"))
+        if origin is not None and parent != origin and not nameless:
             raise StateError(
                 f"volume {name} exists and is a clone of {parent or 'nothing'}, not of {origin}; rename it"
             )

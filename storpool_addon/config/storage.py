@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from storpool_addon.config import key
 from storpool_addon.config.key import DATASTORE, Key
 
 CLIENT_ID_SOURCES = ("LOCAL", "ONEHOST", "FROMHOST", "HOSTHOSTNAME", "BRIDGELIST", "CLONEGW")
 # These are asked even when a site's list leaves them out, as the bash addon does.
+_CLUSTER_ID = re.compile(r"[a-z0-9]{1,32}\.[a-z0-9]{1,32}", re.ASCII)
 _ALWAYS = CLIENT_ID_SOURCES[:4]
 
 
@@ -15,6 +18,13 @@ def _sources(text: str) -> tuple[str, ...]:
     if not set(words) <= set(CLIENT_ID_SOURCES):
         raise ValueError(text)
     return (*words, *(each for each in _ALWAYS if each not in words))
+
+
+def _cluster_ids(text: str) -> tuple[str, ...]:
+    words = tuple(text.replace(",", " ").split())
+    if not all(_CLUSTER_ID.fullmatch(each) for each in words):
+        raise ValueError(text)
+    return words
 
 
 class Naming:
@@ -65,6 +75,15 @@ class StorPoolAccess:
         "Id of the datastore's cluster, as in storpool.conf; to be set where there are several. The client id"
         " of a host there is its SP_OURID, or one for this cluster alone: SP_OURID_D_N for d.n.",
         DATASTORE,
+    )
+    multicluster: Key[tuple[str, ...]] = Key(
+        "SP_MULTICLUSTER",
+        "",
+        "Ids of the other clusters of the datastore's StorPool multicluster; empty when it is in none. A"
+        " volume is then found, and worked on, in whichever of them it is.",
+        _cluster_ids,
+        "ids such as d.n, with blanks or commas between them",
+        (DATASTORE,),
     )
     sp_api_connect_timeout_s = key.seconds(
         "SP_API_CONNECT_TIMEOUT", "1", "Seconds in which an address of the API must accept a connection."

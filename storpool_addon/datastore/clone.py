@@ -119,8 +119,9 @@ def _copy(driver: Driver, source: Side, target: Side, image: Image, original: Vo
         draft.create(undo, size=_size(image, original), template=template, tags=_tags(target, image))
         snapshot = _lend(driver, source, original, image, reader, stack)
         argv = _reading(source, reader, snapshot, original.size)
-        digest = _transfer(driver, argv, original.size, Target(writer, device(name)), what)
-        _compare(writer, name, original.size, digest, what)
+        copy = Target(writer, device(target.volumes.api.reference(name)))
+        digest = _transfer(driver, argv, original.size, copy, what)
+        _compare(copy, original.size, digest, what)
         # Before the copy counts as finished: a later run would not look for the snapshot any more.
         stack.pop_all()
         _take_back(source, snapshot)
@@ -166,7 +167,8 @@ def _try_to_take_back(source: Side, name: str) -> None:
 
 def _reading(source: Side, reader: Shell, snapshot: str, size: int) -> list[str]:
     """The argument list that prints the snapshot's data."""
-    argv = reader.command(_READ, device(snapshot), str(size), timeout_s=TIMEOUT_S)
+    there = device(source.volumes.api.reference(snapshot, snapshot=True))
+    argv = reader.command(_READ, there, str(size), timeout_s=TIMEOUT_S)
     if reader.remote and source.config.clone_compression:
         argv.insert(1, "-C")
     return argv
@@ -191,10 +193,10 @@ def _digested(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]
         yield block
 
 
-def _compare(writer: Shell, name: str, size: int, digest: str, what: str) -> None:
+def _compare(copy: Target, size: int, digest: str, what: str) -> None:
     """StateError when the new volume does not hold what was read."""
-    verifying = f"reading volume {name} back"
-    printed = writer.run(_DIGEST, device(name), str(size), what=verifying, timeout_s=TIMEOUT_S)
+    verifying = f"reading {copy.path} back"
+    printed = copy.shell.run(_DIGEST, copy.path, str(size), what=verifying, timeout_s=TIMEOUT_S)
     if printed.split()[:1] != [digest]:
         raise StateError(f"{what} failed: what arrived differs from the original; try again")
 

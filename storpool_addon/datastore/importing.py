@@ -52,7 +52,7 @@ class Job(NamedTuple):
     @property
     def device(self) -> str:
         """The volume's device on the host that works."""
-        return device(self.name)
+        return device(self.volumes.api.reference(self.name))
 
     def create(self, undo: Undo, size: int) -> None:
         """Make the volume of the image's size, or of `size` bytes when that is more."""

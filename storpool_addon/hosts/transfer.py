@@ -18,7 +18,7 @@ _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=5 --"
 _SETTLE = (
     PRELUDE
     + r"""
-is_device() { [[ -L $1 && $(readlink -- "$1") == "$devices"/* ]]; }
+is_device() { [[ -L $1 && $(readlink -- "$1") == "$devices"?(-byid)/* ]]; }
 is_directory() { [[ -d $1 && ! -L $1 ]]; }
 settle() {
     local each place

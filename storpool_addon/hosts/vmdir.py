@@ -49,8 +49,8 @@ _MAKE_DIRECTORY = _FUNCTIONS + 'mkdir -p "$1"\n'
 
 
 def device(volume: str) -> str:
-    """The device of an attached volume on its host."""
-    return f"{DEVICES}/{volume}"
+    """The device of an attached volume on its host. volume: its name, or ~globalId (`Api.reference`)."""
+    return f"{DEVICES}-byid/{volume[1:]}" if volume.startswith("~") else f"{DEVICES}/{volume}"
 
 
 def check(directory: str, vm_id: int) -> None:

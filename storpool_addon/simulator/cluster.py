@@ -65,6 +65,8 @@ class Cluster:
         self.is_open: Callable[[int, str], bool] = lambda client, gid: False
         self.opened: set[tuple[int, str]] = set()
         self.linked: dict[str, Cluster] = {}
+        # The others of a multicluster, by their ids.
+        self.federated: dict[str, Cluster] = {}
         self.closed = False
         self._pending: list[Change] = []
         self._depth = 0

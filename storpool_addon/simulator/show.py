@@ -147,7 +147,8 @@ def attachment(cluster: Cluster, each: Attachment, *, located: bool = False) -> 
     """AttachmentDesc."""
     volume = cluster.table(Volume)[each.gid]
     answer = {
-        "client": each.client,
+        # A client of another cluster has a number of its own here (`multicluster`).
+        "client": each.client % 4096,
         "volume": volume.title,
         "globalId": each.gid,
         "snapshot": volume.snapshot,
@@ -157,7 +158,9 @@ def attachment(cluster: Cluster, each: Attachment, *, located: bool = False) -> 
     if cluster.switches.attachment_tags:
         answer["tags"] = volume.tags
     if located:
-        answer.update(cluster=cluster.name, clusterId=cluster.cluster_id)
+        number = each.client // 4096
+        client_of = [cluster, *cluster.federated.values()][number]
+        answer.update(cluster=client_of.name, clusterId=client_of.cluster_id)
     return answer
 
 

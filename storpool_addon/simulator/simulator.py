@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable, NamedTuple
 
+from storpool_addon.simulator import multicluster
 from storpool_addon.simulator.calls import Call, Request, find
 from storpool_addon.simulator.cluster import Cluster
 from storpool_addon.simulator.datafiles import DataFiles
@@ -184,6 +185,10 @@ class Simulator:
                 with cluster.change():
                     cluster.put(Location(remote.cluster_id.split(".")[0], name))
 
+    def federate(self, other: Simulator) -> None:
+        """Make two clusters a multicluster; each finds the other's objects by their global ids."""
+        multicluster.federate(self.cluster, other.cluster)
+
     def advance(self, seconds: float) -> None:
         """Move the cluster's clock, and let happen what is due then."""
         with self.cluster.lock:
@@ -198,6 +203,7 @@ class Simulator:
             seen = self.cluster.generation
             old = self.cluster.clients().get(number) or Client(number, name or f"client{number}")
             self.cluster.put(old._replace(status=status, name=name or old.name, generation=seen))
+            multicluster.follow_client(self.cluster, number, status)
 
     def mark_open(self, client: int, reference: str, is_open: bool = True) -> None:
         """Say that a device is in use on a client, or no longer."""
@@ -247,8 +253,13 @@ class Simulator:
             if route.clusters:
                 answers = [_answer(each, route.call, request) for each in route.clusters.values()]
                 return {"clusters": answers}, self.cluster.generation
-            sweep(route.cluster)
-            return route.call.run(route.cluster, request), route.cluster.generation
+            for each in (route.cluster, *route.cluster.federated.values()):
+                sweep(each)
+            if route.multicluster and route.cluster.federated:
+                data = multicluster.perform(route.cluster, route.call, request)
+            else:
+                data = route.call.run(route.cluster, request)
+            return data, route.cluster.generation
 
     def record(self, exchange: Exchange, answer: Answer, seconds: float) -> None:
         """Log a request; never the token."""

@@ -39,6 +39,11 @@ class Switches(NamedTuple):
     attachment_tags: bool = False  # AttachmentsList carries the object's tags
     combined_list_ok: bool = False  # VolumesAndSnapshotsList carries "ok"
     erasure_coding: bool = False  # replication in answers is that of an erasure-coded template
+    multicluster_names: str = "local"  # MultiCluster/ finds names of its own cluster: local, of all: all
+    multicluster_create: str = "owner"  # a clone of what another cluster has: made there: owner, refuse
+    multicluster_detach: str = (
+        "here"  # detach "all" under MultiCluster/: of the asked cluster's clients: here, everywhere
+    )
     cluster_status: str = "running"  # running; waiting or down make ServicesList an error
 
     @classmethod
@@ -78,6 +83,9 @@ _CHOICES = {
     "detach_down": ("ok", "force", "wait"),
     "detach_unattached": ("ok", "error"),
     "rename_link": ("follow", "stay"),
+    "multicluster_names": ("local", "all"),
+    "multicluster_create": ("owner", "refuse"),
+    "multicluster_detach": ("here", "everywhere"),
     "cluster_status": ("running", "waiting", "down"),
 }
 _TRUTH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}

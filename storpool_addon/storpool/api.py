@@ -28,6 +28,9 @@ class Api(VolumeCalls, SnapshotCalls, AttachmentCalls, TemplateCalls, RemoteCall
     clock, sleep: monotonic seconds, and a pause of seconds.
     """
 
+    # Whether objects of other clusters are found too.
+    spans_clusters = False
+
     def __init__(
         self,
         endpoint: Endpoint,
@@ -49,6 +52,10 @@ class Api(VolumeCalls, SnapshotCalls, AttachmentCalls, TemplateCalls, RemoteCall
             clock=clock,
             sleep=sleep,
         )
+
+    def reference(self, name: str, *, snapshot: bool = False) -> str:
+        """What names the device of a volume or snapshot on a host: its name, in a multicluster ~globalId."""
+        return name
 
     def __repr__(self) -> str:
         return f"Api({self.endpoint!r})"

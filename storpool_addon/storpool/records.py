@@ -266,6 +266,8 @@ class Reassign(NamedTuple):
 
     rw, ro: ids of clients that get it, beside those that have it. detach: ids, or "all"; clients in rw and
     ro keep it. force: detach even where its device is open, whose user then gets I/O errors.
+    on_remote_attached: what is to be done where it is attached in another cluster of a multicluster: "fail",
+    "detach", "detachForce" or "export", which is StorPool's default: there it stays attached as well.
     """
 
     volume: str | None = None
@@ -274,6 +276,7 @@ class Reassign(NamedTuple):
     ro: ClientIds = ()
     detach: str | ClientIds | None = None
     force: bool = False
+    on_remote_attached: str | None = None
 
     @property
     def name(self) -> str:
@@ -288,4 +291,6 @@ class Reassign(NamedTuple):
                 item[key] = clients if isinstance(clients, str) else list(clients)
         if self.force:
             item["force"] = True
+        if self.on_remote_attached:
+            item["onRemoteAttached"] = self.on_remote_attached
         return item

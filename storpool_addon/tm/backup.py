@@ -12,7 +12,7 @@ from storpool_addon.opennebula.backup import Backup
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import Many, number, protocol, text
 from storpool_addon.tm import backup_task
-from storpool_addon.tm.backup_task import Piece, Task
+from storpool_addon.tm.backup_task import Piece, Share, Task
 from storpool_addon.undo import Undo, uninterrupted
 
 if TYPE_CHECKING:
@@ -145,17 +145,20 @@ def _files(driver: Driver, task: Task) -> dict[str, bytes]:
 
 
 def _write(driver: Driver, task: Task, files: dict[str, bytes]) -> None:
-    wanted = [_disk(task.backup, piece) for share in task.shares for piece in share.pieces]
+    wanted = [_disk(task.backup, share, piece) for share in task.shares for piece in share.pieces]
     place = backupdir.Place(driver.hosts.on(task.host), task.directory, *_restraint(driver, task.backup))
     what = f"preparing the backup of VM {task.backup.vm.id}"
     backupdir.fill(driver.processes, place, files, wanted, what, driver.log)
 
 
-def _disk(backup: Backup, piece: Piece) -> backupdir.Disk:
-    base = vmdir.device(piece.base) if piece.base else ""
+def _disk(backup: Backup, share: Share, piece: Piece) -> backupdir.Disk:
+    def device(snapshot: str) -> str:
+        return vmdir.device(share.volumes.api.reference(snapshot, snapshot=True))
+
+    base = device(piece.base) if piece.base else ""
     kind = "increment" if backup.number else "full"
     target = f"disk.{piece.disk_id}.{backup.number or 0}"
-    return backupdir.Disk(target, vmdir.device(piece.snapshot), base, kind)
+    return backupdir.Disk(target, device(piece.snapshot), base, kind)
 
 
 def _restraint(driver: Driver, backup: Backup) -> tuple[str, str]:

@@ -79,7 +79,7 @@ def presave(
             if memory.volumes.ensure(memory.volume, size=size, template=template, tags=wanted):
                 undo.add(f"delete volume {memory.volume}", memory.volumes.discard, memory.volume)
             memory.volumes.place([Placement(memory.volume, client)])
-        savefile.lead_to_volume(driver.hosts.on(host), file, memory.volume)
+        savefile.lead_to_volume(driver.hosts.on(host), file, memory.volumes.api.reference(memory.volume))
 
 
 @_saving
@@ -113,7 +113,7 @@ def prerestore(
     client = driver.client_id(host, memory.vm, memory.system)
     with uninterrupted():
         memory.volumes.place([Placement(memory.volume, client)])
-    savefile.lead_from_volume(driver.hosts.on(host), file, memory.volume)
+    savefile.lead_from_volume(driver.hosts.on(host), file, memory.volumes.api.reference(memory.volume))
 
 
 @_restoring

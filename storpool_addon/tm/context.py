@@ -52,7 +52,7 @@ def context(driver: Driver, files: list[str], target: Location, vm_id: int, data
                 if volumes.ensure(name, size=size, template=template, tags=wanted):
                     undo.add(f"delete volume {name}", volumes.discard, name)
                 volumes.place([Placement(each, client) for each in (name, *own)])
-            vmdir.write(driver.hosts.on(target.host), target.path, name, content)
+            vmdir.write(driver.hosts.on(target.host), target.path, volumes.api.reference(name), content)
     if volumes.config.readonly_mode == "ro":
         volumes.place([Placement(name, client, "ro")])
 

@@ -52,6 +52,11 @@ class Subject(NamedTuple):
         """How the volume is attached: libvirt opens even a read-only disk for writing by default."""
         return self.config.readonly_mode if self.disk.readonly else "rw"
 
+    @property
+    def reference(self) -> str:
+        """What names the volume's device on a host."""
+        return self.volumes.api.reference(self.volume)
+
     def placement(self, client: int) -> Placement:
         """The volume on one client and on no other."""
         return Placement(self.volume, client, self.mode)

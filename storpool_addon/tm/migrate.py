@@ -208,7 +208,7 @@ def _volume(driver: Driver, disk: Subject, undo: Undo | None) -> Volume | None:
 
 def _links(driver: Driver, migration: Migration) -> list[tuple[str, str]]:
     found = disks.on_storpool(driver, migration.vm)
-    return [(f"{migration.directory}/disk.{disk.disk.disk_id}", disk.volume) for disk in found]
+    return [(f"{migration.directory}/disk.{disk.disk.disk_id}", disk.reference) for disk in found]
 
 
 def _has_home(driver: Driver, migration: Migration, caller: str | None) -> bool:

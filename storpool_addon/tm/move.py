@@ -50,7 +50,7 @@ def _arrive(driver: Driver, plan: Plan, disk: Subject, source: Location, target:
         disk.volumes.place([disk.placement(client)], force=plan.force)
         if source.directory != target.directory:
             _adopt(driver, disk)
-    vmdir.link(driver.hosts.on(target.host), [(target.path, disk.volume)])
+    vmdir.link(driver.hosts.on(target.host), [(target.path, disk.reference)])
 
 
 def _adopt(driver: Driver, disk: Subject) -> None:

@@ -63,7 +63,7 @@ def _make(driver: Driver, vm: Vm, system: Datastore, name: str, host: str, wish:
     with Undo(driver.log) as undo:
         size, template = round_up_to_sector(len(content)), names.template(config.one_px, system.id)
         draft.create(undo, size=size, template=template, tags=wanted)
-        firmware.fill(driver.hosts.on(host), name, content)
+        firmware.fill(driver.hosts.on(host), volumes.api.reference(name), content)
         draft.finish()
 
 

@@ -28,7 +28,7 @@ def clone(driver: Driver, source: str, target: Location, vm_id: int, datastore_i
     with Undo(driver.log) as undo:
         _copy(driver, undo, disk, image)
         _attach(disk, client)
-        vmdir.link(driver.hosts.on(target.host), [(target.path, disk.volume)])
+        vmdir.link(driver.hosts.on(target.host), [(target.path, disk.reference)])
 
 
 @protocol(source=text, target=Location.parse, vm_id=number, datastore_id=number)
@@ -47,7 +47,7 @@ def ln(driver: Driver, source: str, target: Location, vm_id: int, datastore_id: 
             sharing.join(driver, undo, disk, client)
         else:
             _lend(driver, undo, disk, client)
-        vmdir.link(driver.hosts.on(target.host), [(target.path, disk.volume)])
+        vmdir.link(driver.hosts.on(target.host), [(target.path, disk.reference)])
 
 
 @protocol(size_mib=number, image_format=text, target=Location.parse, vm_id=number, datastore_id=number)
@@ -120,6 +120,6 @@ def _volatile(driver: Driver, disk: Subject, target: Location, size_mib: int, ma
         _attach(disk, client)
         shell = driver.hosts.on(target.host)
         if make:
-            vmdir.make(shell, target.path, disk.volume, make)
+            vmdir.make(shell, target.path, disk.reference, make)
         else:
-            vmdir.link(shell, [(target.path, disk.volume)])
+            vmdir.link(shell, [(target.path, disk.reference)])

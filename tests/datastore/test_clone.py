@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from storpool_addon.datastore import clone as clones
+from storpool_addon.datastore.writing import Target
 from storpool_addon.errors import StateError
 from storpool_addon.hosts.process import Processes
 from storpool_addon.hosts.shell import Hosts
@@ -149,14 +150,14 @@ def test_dead_gateway_leaves_nothing(lab: Lab, second: Second, dead: str) -> Non
 
 
 def test_copy_that_differs_from_what_was_read_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     processes = Processes()
     shell = Hosts(processes, "here").here
     (tmp_path / "volume").write_bytes(DISK)
-    monkeypatch.setattr(clones, "device", lambda name: str(tmp_path / name))
     digest = hashlib.sha256(DISK[:-1]).hexdigest()
-    clones._compare(shell, "volume", len(DISK) - 1, digest, "copying it")
+    copy = Target(shell, str(tmp_path / "volume"))
+    clones._compare(copy, len(DISK) - 1, digest, "copying it")
     with pytest.raises(StateError, match="copying it failed: what arrived differs from the original"):
-        clones._compare(shell, "volume", len(DISK), digest, "copying it")
+        clones._compare(copy, len(DISK), digest, "copying it")
     processes.close()

@@ -46,17 +46,23 @@ def volumes_reassign(cluster: Cluster, request: Request) -> Json:
 
 @call("POST", "VolumesReassignWait", multicluster=True)
 def volumes_reassign_wait(cluster: Cluster, request: Request) -> Json:
-    body = {"reassign": request.body} if isinstance(request.body, list) else request.body
-    spec = {"reassign": fields.array, "attachTimeout": fields.natural}
-    values = fields.read(body, spec, cluster.switches)
-    items = _items(cluster, values.get("reassign"))
+    bodies, timeout_s = read_items(cluster, request.body)
+    items = [item for _, item in bodies]
     detaching = _down_and_awaited(cluster, items)
     attaching_to = _reassign(cluster, items)
     attaching.wait_for(cluster, detaching, None)
-    timeout_s = values.get("attachTimeout")
     if timeout_s != 0 and not attaching.wait_for(cluster, attaching_to, timeout_s):
         _expire(cluster, items)
     return ok(cluster)
+
+
+def read_items(cluster: Cluster, given: Any) -> tuple[list[tuple[Json, Item]], int | None]:
+    """The items of a request with what each was read from, and its attachTimeout."""
+    body = {"reassign": given} if isinstance(given, list) else given
+    spec = {"reassign": fields.array, "attachTimeout": fields.natural}
+    values = fields.read(body, spec, cluster.switches)
+    items = _items(cluster, values.get("reassign"))
+    return list(zip(values["reassign"], items)), values.get("attachTimeout")
 
 
 def _items(cluster: Cluster, bodies: Any) -> list[Item]:

@@ -27,7 +27,8 @@ _UNADDRESSABLE = ("", ".", "..")
 class Asking:
     """What the calls of every subject stand on.
 
-    In each, `multicluster` says that the call takes that prefix; `Api` says whether it gets it.
+    In each, `multicluster` says that the call takes that prefix; `Api` says whether it gets it. cluster: the
+    id of another cluster, to which the API forwards the call.
     """
 
     _transport: Transport
@@ -38,12 +39,14 @@ class Asking:
         query: str,
         *args: str,
         multicluster: bool = False,
+        cluster: str = "",
         until: float | None = None,
         patience_s: float = 0.0,
     ) -> Any:
         """The data of a GET call."""
-        path = self._path(query, args, multicluster)
-        return self._transport.call(Call(_what(query, *args), "GET", path, patience_s=patience_s), until)
+        path = self._path(query, args, multicluster, cluster)
+        what = _what(query, *map(self._title, args))
+        return self._transport.call(Call(what, "GET", path, patience_s=patience_s), until)
 
     def _post(
         self,
@@ -53,6 +56,7 @@ class Asking:
         about: str = "",
         repeat: Repeat = RESEND,
         multicluster: bool = False,
+        cluster: str = "",
         patience_s: float = 0.0,
     ) -> dict[str, Any]:
         """The data of a POST call, or what `repeat` found in its place.
@@ -60,17 +64,22 @@ class Asking:
         body: members that are None are left out, for StorPool may refuse them as unknown. about: the
         object in error texts, when no argument in the path is it.
         """
-        what = _what(query, *args, about)
+        what = _what(query, *map(self._title, args), about)
         given = {key: value for key, value in (body or {}).items() if value is not None}
         encoded = json.dumps(given).encode()
-        path = self._path(query, args, multicluster)
+        path = self._path(query, args, multicluster, cluster)
         data = self._transport.call(Call(what, "POST", path, encoded, repeat, patience_s, _MAX_REPLY_BYTES))
         if type(data) is not dict or data.get("ok", True) is not True:
             raise StorPoolNonsense(f"StorPool's answer to {what} says neither that it is done nor why not")
         return data
 
-    def _path(self, query: str, args: tuple[str, ...], multicluster: bool) -> str:
-        prefix = "MultiCluster/" if multicluster and self._multicluster else ""
+    def _title(self, reference: str) -> str:
+        """What an object is called in error texts."""
+        return reference
+
+    def _path(self, query: str, args: tuple[str, ...], multicluster: bool, cluster: str) -> str:
+        prefix = f"RemoteCommand/{_quoted('~' + cluster)}/" if cluster else ""
+        prefix += "MultiCluster/" if multicluster and self._multicluster else ""
         return "/".join([f"/ctrl/1.0/{prefix}{query}", *map(_quoted, args)])
 
 

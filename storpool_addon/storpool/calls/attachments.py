@@ -19,16 +19,20 @@ class AttachmentCalls(Asking):
         """All attachments of the cluster."""
         return reading.list_of(reading.attachment, self._get("AttachmentsList", multicluster=True))
 
-    def volumes_reassign_wait(self, items: Sequence[Reassign], *, attach_timeout_s: int = 20) -> None:
+    def volumes_reassign_wait(
+        self, items: Sequence[Reassign], *, attach_timeout_s: int = 20, cluster: str = ""
+    ) -> None:
         """Attach and detach several volumes and snapshots, and wait until their clients have done so.
 
         attach_timeout_s: how long to wait for clients that are down; it is always sent, for without it
         StorPool waits for ever. A device that is open is StorPoolRefused, unless its item has `force`.
+        cluster: another one of a multicluster, whose clients are meant.
         """
         self._post(
             "VolumesReassignWait",
             body={"reassign": [item.body() for item in items], "attachTimeout": attach_timeout_s},
-            about=", ".join(item.name for item in items),
+            about=", ".join(self._title(item.name) for item in items),
             multicluster=True,
+            cluster=cluster,
             patience_s=attach_timeout_s + MARGIN_S,
         )

@@ -19,12 +19,14 @@ class ClusterCalls(Asking):
         """How far each client has followed the configuration."""
         return reading.list_of(reading.client_config, self._get("ClientsConfigDump"))
 
-    def client_config_wait(self, client: int) -> ClientConfig:
+    def client_config_wait(self, client: int, *, cluster: str = "") -> ClientConfig:
         """Wait until a client has the current configuration, as the new size of a volume; not for ever.
 
         A client that does not get there before the deadline, as one that is down, is StorPoolUnreachable.
+        cluster: another one of a multicluster, whose client it is.
         """
-        clients = reading.list_of(reading.client_config, self._get("ClientConfigWait", str(client)))
+        data = self._get("ClientConfigWait", str(client), cluster=cluster)
+        clients = reading.list_of(reading.client_config, data)
         for each in clients:
             if each.id == client:
                 return each

@@ -99,8 +99,12 @@ class SnapshotCalls(Asking):
         delete_after_s: int | None = None,
         bind: bool | None = None,
         policy: Policy | None = None,
+        cluster: str = "",
     ) -> None:
-        """Change a snapshot. tags: merged; an empty value removes one. delete_after_s: 0 keeps it."""
+        """Change a snapshot. tags: merged; an empty value removes one. delete_after_s: 0 keeps it.
+
+        cluster: another one of a multicluster, which has the snapshot.
+        """
         body = {
             "rename": rename,
             "template": template,
@@ -118,7 +122,7 @@ class SnapshotCalls(Asking):
             return {} if gone else None
 
         repeat = confirmed_by(renamed) if rename else RESEND
-        self._post("SnapshotUpdate", snapshot, body=body, repeat=repeat)
+        self._post("SnapshotUpdate", snapshot, body=body, repeat=repeat, cluster=cluster)
 
     def snapshot_delete(self, snapshot: str) -> None:
         """Delete a snapshot; for a while StorPool may show it as `deleted`, its name with a "*" before it."""
