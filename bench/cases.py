@@ -98,6 +98,19 @@ def _live_migrated(lab: Lab, *, fails: bool = False) -> Steps[None]:
     return lab.vms.live_migrate(vm, "node2", fails=fails)
 
 
+def _snapshotted(lab: Lab, *, taken: int = 0) -> Vm:
+    vm = _running(lab, _image(lab))
+    for _ in range(taken):
+        lab.do(lab.disk_snapshots.create(vm, 0))
+    return vm
+
+
+def _reverted(lab: Lab) -> Steps[None]:
+    vm = _snapshotted(lab, taken=1)
+    lab.vms.poweroff(vm)
+    return lab.disk_snapshots.revert(vm, 0, 0)
+
+
 def _created(lab: Lab, **what: object) -> Steps[Image]:
     return lab.images.create(lab.oned.datastores[101], **what)  # type: ignore[arg-type]
 
@@ -125,6 +138,9 @@ def _kinds() -> Iterator[Kind]:
     yield kind("tm/delete persistent", lambda lab: _cleaned_up(lab, _image(lab, persistent=True)))
     yield kind("tm/delete directory", lambda lab: _ended(lab, _image(lab)), True)
     yield kind("tm/resize", _resized)
+    yield kind("tm/snap_create_live", lambda lab: lab.disk_snapshots.create(_snapshotted(lab), 0))
+    yield kind("tm/snap_delete", lambda lab: lab.disk_snapshots.delete(_snapshotted(lab, taken=1), 0, 0))
+    yield kind("tm/snap_revert", _reverted)
     yield kind("tm/mvds", lambda lab: _ended(lab, _image(lab, persistent=True)))
     yield kind("tm/mv disk", _moved)
     yield kind("tm/mv directory", _moved, True)

@@ -62,6 +62,11 @@ CALLS = {
     "tm/delete directory": Counts(api=0, rpc=2, ssh=1),
     # Find, grow, wait until the client has the new size.
     "tm/resize": Counts(api=3, rpc=2, ssh=0),
+    # One RPC more: the system datastore may set the limit. Is the volume ours? Then the snapshot.
+    "tm/snap_create_live": Counts(api=2, rpc=3, ssh=0),
+    "tm/snap_delete": Counts(api=2, rpc=2, ssh=0),
+    # Snapshot, volume, detach, keep what it holds, revert, what the revert left, attach.
+    "tm/snap_revert": Counts(api=7, rpc=2, ssh=1),
     "tm/mvds": Counts(api=3, rpc=3, ssh=1),
     "tm/mv disk": Counts(api=2, rpc=2, ssh=1),
     # Copied from host to host, then removed.

@@ -14,6 +14,8 @@ VIRT = "one"
 _CLIENTS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*", re.ASCII)
 # Which backup a snapshot was taken for.
 BACKUP = "backup"
+# Key of the tag that says what a VM's volume is; an image that no VM has is marked with it (snapshots.py).
+TYPE = "type"
 # StorPool's rule for a value; blanks are dropped before it is applied, as the bash addon does.
 _VALUE = re.compile(r"[A-Za-z0-9_.:\-]*", re.ASCII)
 
@@ -44,7 +46,10 @@ def vm_disk(config: Config, vm: Vm, *, type: str, qc: str, disk_id: int | None =
 
 
 def group_snapshot(config: Config, vm_id: int) -> dict[str, str]:
-    """The snapshots of one VM snapshot."""
+    """Snapshots of a VM's disks, of one or of several at one moment.
+
+    Not its policies: StorPool's VolumeCare and QoS services act on those of what is in use.
+    """
     return {**ours(config), config.vm_tag: str(vm_id)}
 
 

@@ -41,14 +41,16 @@ thaw() {
 }
 """
 # A session of its own: it outlives the connection and the script, and looks after the guest alone then.
-# A freeze that was under way when the script died may take hold after the first thaw: hence the second.
+# A freeze that was under way when the script died may take hold after the first thaw: hence the second. The
+# script says by a signal that its freeze has been answered: one that does no harm to who does not expect it.
 _WATCH = (
     _THAW
     + r"""
-parent=$4 end=$((SECONDS + $5)) late=$((SECONDS + answer + 2))
+parent=$4 end=$((SECONDS + $5)) late=$((SECONDS + answer + 2)) answered=
+trap 'answered=1' CONT
 while [ $SECONDS -lt $end ] && kill -0 "$parent" 2>/dev/null; do sleep 0.2; done
 thaw 100
-[ $SECONDS -ge $late ] || { sleep $((late - SECONDS)); thaw 3; }
+[ -n "$answered" ] || [ $SECONDS -ge $late ] || { sleep $((late - SECONDS)); thaw 3; }
 """
 )
 # Ends when the guest runs again: after standard input has ended (we are done, or dead) or $5 seconds.
@@ -56,11 +58,13 @@ _HOLD = (
     PRELUDE
     + _THAW
     + r"""
-hold=$4 limit=$5 watch=$6 frozen=
+hold=$4 limit=$5 watch=$6
 trap '' PIPE
-trap 'exit 143' TERM HUP INT
+# timeout ends us with a signal to us and one to all of us: the second must not cut the end short.
+trap 'trap "" TERM HUP INT; exit 143' TERM HUP INT
 finish() {
     code=$?
+    trap '' TERM HUP INT
     trap - EXIT
     if thaw 5; then kill -KILL -- "-$watcher" 2>/dev/null; else code=1; fi
     exit "$code"
@@ -72,6 +76,7 @@ setsid bash -c "$watch" storpool-addon-thaw "$domain" "$undo" "$answer" $$ $((an
 watcher=$!
 trap finish EXIT
 tell "$hold" >&2
+kill -CONT "$watcher"
 echo frozen
 code=0
 read -r -t "$limit" _ || code=$?

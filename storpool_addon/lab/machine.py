@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from storpool_addon.lab.chain import Chain
 from storpool_addon.lab.documents import Value, cdata, element, elements, owned, permissions, template
 from storpool_addon.lab.objects import ALICE, Datastore, Image
 
@@ -57,7 +58,7 @@ class Vm:
     """A VM.
 
     disks: by id, each the attributes of its DISK. context: those of CONTEXT, None without one. backup: of
-    BACKUP_CONFIG.
+    BACKUP_CONFIG. chains: the snapshots of disks that have some, by the disk's id.
     """
 
     id: int
@@ -73,6 +74,7 @@ class Vm:
     next_disk: int = 0
     backup: dict[str, Value] = field(default_factory=dict)
     backup_ids: list[int] = field(default_factory=list)
+    chains: dict[int, Chain] = field(default_factory=dict)
 
     @property
     def here(self) -> Record:
@@ -103,6 +105,7 @@ class Vm:
             + elements(MONITORING="", SCHED_ACTIONS=""),
             template("TEMPLATE", self._template()) + template("USER_TEMPLATE", self.user_attributes),
             element("HISTORY_RECORDS", *(each.document(self.id, version) for each in records)),
+            *(chain.document(disk_id) for disk_id, chain in self.chains.items()),
             element(
                 "BACKUPS",
                 template("BACKUP_CONFIG", self.backup),

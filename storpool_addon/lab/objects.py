@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from storpool_addon.lab.chain import Chain
 from storpool_addon.lab.documents import (
     Value,
     cdata,
@@ -25,7 +26,6 @@ ONEADMIN = (0, 0, "oneadmin", "oneadmin")
 LOCATION = "/var/lib/one//datastores"
 IMAGE_TYPES = {"OS": 0, "CDROM": 1, "DATABLOCK": 2, "BACKUP": 6}
 READY, USED, LOCKED, ERROR, DELETE, USED_PERSISTENT = 1, 2, 4, 5, 7, 8
-_NO_SNAPSHOTS = (("ALLOW_ORPHANS", "YES"), ("CURRENT_BASE", "-1"), ("NEXT_SNAPSHOT", "0"))
 
 
 class Increment(NamedTuple):
@@ -106,6 +106,8 @@ class Image:
     owner: tuple[int, int, str, str] = ALICE
     increments: list[Increment] = field(default_factory=list)
     backed_up: tuple[int, ...] = ()
+    chain: Chain = field(default_factory=Chain)
+    target_snapshot: int = -1
 
     def document(self, version: str) -> str:
         """`<IMAGE>` as oned of that version writes it."""
@@ -120,13 +122,16 @@ class Image:
             + cdata("FS", self.fs),
             elements(SIZE=self.size_mib, STATE=self.state, PREV_STATE=self.state, RUNNING_VMS=len(self.vms)),
             elements(
-                CLONING_OPS=0, CLONING_ID=self.cloning_id, TARGET_SNAPSHOT=-1, DATASTORE_ID=self.datastore.id
+                CLONING_OPS=0,
+                CLONING_ID=self.cloning_id,
+                TARGET_SNAPSHOT=self.target_snapshot,
+                DATASTORE_ID=self.datastore.id,
             ),
             element("DATASTORE", self.datastore.name),
             element("VMS", *(element("ID", each) for each in sorted(self.vms))),
             elements(CLONES="", APP_CLONES=""),
             template("TEMPLATE", self.attributes),
-            element("SNAPSHOTS", *(cdata(name, value) for name, value in _NO_SNAPSHOTS)),
+            self.chain.document(),
             element("BACKUP_INCREMENTS", *(each.document() for each in self.increments)),
             element("BACKUP_DISK_IDS", *(element("ID", each) for each in self.backed_up)),
         )

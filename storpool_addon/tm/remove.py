@@ -34,7 +34,7 @@ def delete(driver: Driver, target: Location, vm_id: int, datastore_id: int) -> N
         sharing.be_on(driver, disk, (), force=True)
     else:
         # The reconciler of policies gives it the class of its image again; a deleted VM's must not stay.
-        _give_back(disk, qos.resolve(disk.config, qos.DEFAULT_ONLY))
+        _give_back(driver, disk, qos.resolve(disk.config, qos.DEFAULT_ONLY))
     _unlink(driver, target)
 
 
@@ -52,7 +52,7 @@ def mvds(driver: Driver, source: Location, target: str, vm_id: int, datastore_id
         return
     if disk.volume != image and disk.volumes.find(image) is None:
         disk.volumes.rename(disk.volume, image)
-    _give_back(disk._replace(volume=image), _image_class(driver, disk))
+    _give_back(driver, disk._replace(volume=image), _image_class(driver, disk))
     _unlink(driver, source)
 
 
@@ -62,7 +62,7 @@ def _image_class(driver: Driver, disk: Subject) -> str:
     return qos.of_image(disk.config, driver.one.image(disk.disk.image_id), disk.datastore)
 
 
-def _give_back(disk: Subject, qc: str) -> None:
+def _give_back(driver: Driver, disk: Subject, qc: str) -> None:
     """Detach an image that this VM has, by force if need be: its host may be dead.
 
     One that no VM has is only detached where nobody has it open, and one that another VM has is left to it:
@@ -80,7 +80,21 @@ def _give_back(disk: Subject, qc: str) -> None:
         disk.volumes.log(f"volume {disk.volume} is in use by VM {user}; VM {ours} has nothing to give back")
         return
     disk.volumes.release([disk.volume], force=user == ours)
+    _forget_snapshots(driver, disk)
     disk.volumes.tag(disk.volume, tags.released(disk.config, qc))
+
+
+def _forget_snapshots(driver: Driver, disk: Subject) -> None:
+    """PERSISTENT_SNAPSHOTS=NO: what the VM took and its image does not list, oned forgets with the VM.
+
+    The next VM's snapshots get the same numbers.
+    """
+    if disk.disk.attribute("PERSISTENT_SNAPSHOTS").upper() != "NO" or disk.disk.image_id is None:
+        return
+    known = {each.id for each in driver.one.image(disk.disk.image_id).snapshots}
+    for each in disk.vm.snapshots_of(disk.disk.disk_id):
+        if each.id not in known:
+            disk.volumes.delete_snapshot(names.disk_snapshot(disk.volume, each.id))
 
 
 def _snapshots(disk: Subject) -> list[str]:
