@@ -63,6 +63,12 @@ def _image(lab: Lab, *, persistent: bool = False) -> Image:
     return lab.give_image(size_mib=SIZE_MIB, persistent=persistent)
 
 
+def _shared(lab: Lab) -> Image:
+    image = _image(lab, persistent=True)
+    image.attributes["PERSISTENT_TYPE"] = "SHAREABLE"
+    return image
+
+
 def _new(lab: Lab, *disks: Image | Volatile, context: bool = False) -> Steps[None]:
     return lab.vms.deploy(lab.vms.create(*disks, context=context), "node1")
 
@@ -142,6 +148,9 @@ def _kinds() -> Iterator[Kind]:
     yield kind("tm/snap_delete", lambda lab: lab.disk_snapshots.delete(_snapshotted(lab, taken=1), 0, 0))
     yield kind("tm/snap_revert", _reverted)
     yield kind("tm/mvds", lambda lab: _ended(lab, _image(lab, persistent=True)))
+    yield kind("tm/ln shared", lambda lab: _new(lab, _shared(lab)))
+    yield kind("tm/mvds shared", lambda lab: _ended(lab, _shared(lab)))
+    yield kind("tm/cpds", lambda lab: lab.saving.disk_saveas(_running(lab, _image(lab)), 0))
     yield kind("tm/mv disk", _moved)
     yield kind("tm/mv directory", _moved, True)
     yield kind("tm/premigrate", _live_migrated)

@@ -68,6 +68,12 @@ CALLS = {
     # Snapshot, volume, detach, keep what it holds, revert, what the revert left, attach.
     "tm/snap_revert": Counts(api=7, rpc=2, ssh=1),
     "tm/mvds": Counts(api=3, rpc=3, ssh=1),
+    # Looked at, claimed by a tag, attached.
+    "tm/ln shared": Counts(api=3, rpc=3, ssh=1),
+    # Looked at, detached, given up, and looked at again for what others have claimed meanwhile.
+    "tm/mvds shared": Counts(api=4, rpc=2, ssh=1),
+    # Is the disk ours? Then one clone.
+    "tm/cpds": Counts(api=2, rpc=2, ssh=0),
     "tm/mv disk": Counts(api=2, rpc=2, ssh=1),
     # Copied from host to host, then removed.
     "tm/mv directory": Counts(api=0, rpc=2, ssh=2),

@@ -18,7 +18,7 @@ from tests.sweep import scene
 from tests.tm import cloud
 
 SCRIPTS = (
-    "clone", "context", "delete", "failmigrate", "ln", "mkimage", "mkswap", "monitor", "mv", "mvds",
+    "clone", "context", "cpds", "delete", "failmigrate", "ln", "mkimage", "mkswap", "monitor", "mv", "mvds",
     "postmigrate", "postrestore", "postsave", "premigrate", "prerestore", "presave", "resize",
 )  # fmt: skip
 NODE = "node1:/var/lib/one//datastores/100/42"
@@ -28,6 +28,7 @@ GOOD = {
     "mkimage": ("4", "raw", f"{NODE}/disk.0", "42", "100"),
     "mkswap": ("4", f"{NODE}/disk.0", "42", "100"),
     "delete": (f"{NODE}/disk.0", "42", "101"),
+    "cpds": (f"{NODE}/disk.0", "one-ds-101/one-img-8", "-1", "42", "101"),
     "mvds": (f"{NODE}/disk.0", "one-ds-101/one-img-7", "42", "101"),
     "mv": (f"{NODE}/disk.0", "node2:/var/lib/one/datastores/100/42/disk.0", "42", "101"),
     "resize": (f"{NODE}/disk.0", "8", "42", "101"),
