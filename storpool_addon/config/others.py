@@ -52,7 +52,7 @@ OBSOLETE = {
         ("FORCE_DETACH_BY_TAG", "FORCE_DETACH_OTHER_MV", "FORCE_DETACH_OTHER_CONTEXT", "MV_DETACH_ALL"),
         _ATTACH,
     ),
-    "CDROM_BACKWARD_COMPATIBILITY": "detach and attach CDROMs that were attached by a release before 19.03.2",
+    "CDROM_BACKWARD_COMPATIBILITY": "a CDROM of a release before 19.03.2 gets its copy when its VM moves",
     "PING_COUNT": "a host is what ssh says it is",
     **dict.fromkeys(
         (

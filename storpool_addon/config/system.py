@@ -24,7 +24,9 @@ class SystemDatastore:
         scopes=(DATASTORE,),
     )
     skip_undeploy_ssh = key.flag(
-        "SKIP_UNDEPLOY_SSH", "0", "Do not copy the VM's directory to the front-end on undeploy and stop."
+        "SKIP_UNDEPLOY_SSH",
+        "0",
+        "Do not copy the VM's directory to the front-end on undeploy, nor on stop if SP_CHECKPOINT_BD is on.",
     )
     clean_src_on_undeploy = key.flag(
         "CLEAN_SRC_ON_UNDEPLOY", "1", "Remove the directory on the host when it is not copied."

@@ -163,6 +163,18 @@ def give_system_datastore(disk: dict[str, str], system: Datastore) -> None:
     disk.update(DATASTORE=system.name, DATASTORE_ID=str(system.id), TM_MAD=system.tm_mad, DISK_TYPE="BLOCK")
 
 
+def suit_system_datastore(disk: dict[str, str], images: Datastore, system: Datastore) -> None:
+    """At deployment an image's disk is told how its driver works with another's system datastore."""
+    mode = system.tm_mad
+    names = ("CLONE_TARGET", "LN_TARGET", "DISK_TYPE")
+    own = {name: images.attributes.get(f"{name}_{mode.upper()}") for name in names}
+    if None in own.values():
+        raise ValueError(f"Image Datastore does not support transfer mode: {mode}")
+    disk.update({name: text for name, text in own.items() if text}, TM_MAD_SYSTEM=mode)
+    if disk["TYPE"] == "CDROM" and disk["DISK_TYPE"] == "BLOCK":
+        disk["TYPE"] = "BLOCK_CDROM"
+
+
 def _flag(value: bool) -> str:
     return "YES" if value else "NO"
 

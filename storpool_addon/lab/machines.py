@@ -65,8 +65,8 @@ class Machines:
     def deploy(self, vm: Vm, host: str, system: Datastore | None = None) -> Steps[None]:
         """`onevm deploy`: the prolog, then the context image as the VM starts."""
         self._place(vm, host, system or self._the_system())
-        for disk in filter(is_volatile, vm.disks.values()):
-            machine.give_system_datastore(disk, vm.here.system)
+        for disk in vm.disks.values():
+            self._settle(disk, vm.here.system)
         vm.state, vm.lcm_state = machine.ACTIVE, PROLOG
         yield from self._failing_to(vm, PROLOG_FAILURE, self._prolog(vm))
         vm.attributes["TM_MAD_SYSTEM"] = vm.here.system.tm_mad
@@ -132,8 +132,10 @@ class Machines:
         vm.lcm_state = MIGRATE
         try:
             yield self._migration("PREMIGRATE", vm, source, host)
-        except StepFailed:
-            if self._oned.version.startswith("7.4"):
+            if vm.here.system.attributes.get("SHARED") == "NO" and not fails:
+                yield Command("vmm/kvm/migrate", (vm.deploy_id, host, source, vm.home))
+        except StepFailed as failed:
+            if self._oned.version.startswith("7.4") or failed.command.name == "migrate":
                 yield from self._tolerated(self._migration("FAILMIGRATE", vm, source, host))
             self._back(vm, source)
             raise
@@ -314,6 +316,14 @@ class Machines:
             return
 
     # Bookkeeping
+
+    def _settle(self, disk: dict[str, str], system: Datastore) -> None:
+        """What deployment on a system datastore writes into a disk."""
+        if is_volatile(disk):
+            machine.give_system_datastore(disk, system)
+        elif disk["TM_MAD"] != system.tm_mad:
+            images = self._oned.datastores[int(disk["DATASTORE_ID"])]
+            machine.suit_system_datastore(disk, images, system)
 
     def _place(self, vm: Vm, host: str, system: Datastore) -> None:
         # A repeat of what failed stays in the record that the first try opened.

@@ -15,7 +15,9 @@ IMAGE_DEFAULTS = {
     "ALLOW_ORPHANS": "YES", "CLONE_TARGET": "SELF", "DISK_TYPE": "BLOCK", "DRIVER": "raw",
     "LN_TARGET": "NONE", "PERSISTENT_SNAPSHOTS": "YES",
     "RESTRICTED_DIRS": "/", "SAFE_DIRS": "/var/tmp", "TYPE": "IMAGE_DS",
-    "DS_MAD": "storpool", "TM_MAD": "storpool",
+    "DS_MAD": "storpool", "TM_MAD": "storpool", "TM_MAD_SYSTEM": "ssh,shared",
+    "CLONE_TARGET_SSH": "SELF", "LN_TARGET_SSH": "NONE", "DISK_TYPE_SSH": "BLOCK",
+    "CLONE_TARGET_SHARED": "SELF", "LN_TARGET_SHARED": "NONE", "DISK_TYPE_SHARED": "BLOCK",
 }  # fmt: skip
 SYSTEM_DEFAULTS = {
     "ALLOW_ORPHANS": "YES", "DISK_TYPE": "BLOCK", "DS_MIGRATE": "YES", "PERSISTENT_SNAPSHOTS": "YES",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from storpool_addon import names
-from storpool_addon.errors import StateError, StorPoolError
+from storpool_addon.errors import ConfigError, OpenNebulaRefused, StateError
 from storpool_addon.storpool import Volume
 from storpool_addon.tm import disks
 from storpool_addon.tm.disks import Subject
@@ -44,19 +44,32 @@ def replaces(volume: Volume) -> str:
     return volume.tags.get(TAG, "")
 
 
-def give_up_image(driver: Driver, disk: Subject, image: str, host: str) -> None:
+def give_up_image(driver: Driver, disk: Subject, image: str, host: str, *, force: bool) -> None:
     """Take the image itself from a host that the VM has left.
 
-    It stays where another VM uses the image: the two may share the host's one attachment.
+    It stays where another VM uses the image: the two may share the host's one attachment. Nobody writes to
+    it, so that it does no harm there.
     """
     if _others(driver, disk):
         driver.log(f"volume {image} stays attached to {host}: other VMs use the image")
     elif disk.volumes.find(image) is not None:
         try:
-            disk.volumes.withdraw(image, driver.client_id(host, disk.vm, disk.datastore))
-        except (StateError, StorPoolError) as error:
-            # Nobody writes to it, so it does no harm there.
+            client = driver.client_id(host, disk.vm, disk.datastore)
+            disk.volumes.take_from(image, client, force=force)
+        except (StateError, ConfigError) as error:
             driver.log(f"volume {image} stays attached to {host}: {error}")
+
+
+def forget(driver: Driver, disk: Subject, host: str) -> None:
+    """The disk is deleted: where it never got its copy, the image itself leaves the VM's host."""
+    copy = disk.volumes.find(disk.volume)
+    image = replaces(copy) if copy else names.of_source(disk.disk.source)
+    try:
+        if image:
+            give_up_image(driver, disk, image, host, force=True)
+    except OpenNebulaRefused as error:
+        # The image may be gone from oned; that must not keep a VM from going.
+        driver.log(f"volume {image} may stay attached to {host}: {error}")
 
 
 def has_its_copy(disk: Subject) -> None:
@@ -65,6 +78,7 @@ def has_its_copy(disk: Subject) -> None:
 
 
 def _others(driver: Driver, disk: Subject) -> bool:
+    """Whether other VMs have the image, or nobody knows."""
     if disk.disk.image_id is None:
         return True
     return bool(set(driver.one.image(disk.disk.image_id).vms) - {disk.vm.id})

@@ -126,7 +126,7 @@ def postmigrate(
         for disk in cargo.shared:
             sharing.be_on(driver, disk, _clients(driver, disk, target), force=True)
         for disk, image in cargo.images:
-            cdrom.give_up_image(driver, disk, image, source)
+            cdrom.give_up_image(driver, disk, image, source, force=True)
             cdrom.has_its_copy(disk)
         if cargo.has_home:
             _remove_home(driver, migration, source, target)

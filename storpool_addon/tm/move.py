@@ -38,7 +38,7 @@ def _move_disk(driver: Driver, plan: Plan, disk: Subject, source: Location, targ
         disk.volumes.release([disk.volume], force=plan.force)
     if image:
         if source.host != target.host:
-            cdrom.give_up_image(driver, disk, image, source.host)
+            cdrom.give_up_image(driver, disk, image, source.host, force=plan.force)
         cdrom.has_its_copy(disk)
 
 

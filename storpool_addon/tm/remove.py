@@ -9,7 +9,7 @@ from storpool_addon.hosts import vmdir
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.states import LcmState
-from storpool_addon.tm import disks, sharing
+from storpool_addon.tm import cdrom, disks, sharing
 from storpool_addon.tm.disks import Subject
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def delete(driver: Driver, target: Location, vm_id: int, datastore_id: int) -> N
         if keep:
             wanted = disk.datastore.attribute("REMOTE_BACKUP_DELETE")
             remotebackup.before_delete(disk.volumes, disk.volume, wanted, driver.exclusive(disk.volume))
+        else:
+            cdrom.forget(driver, disk, target.host)
         disk.volumes.delete(disk.volume, keep=keep, snapshots=_snapshots(disk))
     elif sharing.is_shared(disk.disk):
         sharing.be_on(driver, disk, (), force=True)

@@ -89,6 +89,19 @@ def machine(lab: Lab, *disks: Image | Volatile, host: str = "node1", context: bo
     return vm
 
 
+def old_cdrom(lab: Lab, vm: Vm, host: str) -> None:
+    """The host has the image of the VM's first disk, and the other disks: as an old bash addon left it."""
+    image = vm.disks[0]["SOURCE"].rpartition("/")[2]
+    _, *others = volumes(lab, vm).items()
+    for _, make in others:
+        make()
+    attach(lab, [image, *(name for name, _ in others)], host)
+    home(lab, vm, host)
+    link = os.path.join(lab.hosts.nodes[host].path(vm.home), "disk.0")
+    os.unlink(link)
+    os.symlink(f"/dev/storpool/{image}", link)
+
+
 def home(lab: Lab, vm: Vm, host: str) -> None:
     """The VM's directory on a host."""
     lab.hosts.nodes[host].write(f"{vm.home}/deployment.0", "<domain/>\n")

@@ -219,6 +219,37 @@ def memory(script: str) -> Prepare:
     return prepare
 
 
+OTHER_DATASTORE = 110
+
+
+def to_other_datastore(script_index: int) -> Prepare:
+    """A VM that is off goes to another system datastore on its own host."""
+
+    def prepare(lab: Ground) -> Command:
+        other = lab.oned.add_system_datastore(OTHER_DATASTORE, "other", SP_QOSCLASS="gold")
+        vm = scene.machine(lab, Volatile(4))
+        lab.vms.poweroff(vm)
+        return scene.upto(lab.vms.migrate(vm, "node1", other), "mv", script_index)
+
+    return prepare
+
+
+def old_cdrom(verb: Verb, script: str) -> Prepare:
+    """A VM whose host has the image of its CDROM itself."""
+
+    def prepare(lab: Ground) -> Command:
+        vm = lab.vms.create(*cdrom(lab))
+        scene.settle(lab.vms.deploy(vm, "node1"))
+        scene.old_cdrom(lab, vm, "node1")
+        return scene.upto(verb(lab, vm), script)
+
+    return prepare
+
+
+def migrate_live(lab: Ground, vm: Vm) -> Steps[None]:
+    return lab.vms.live_migrate(vm, "node2")
+
+
 # Changing them
 
 
@@ -242,6 +273,16 @@ def live(script: str, *, arrived: bool, disks: Disks = several) -> Prepare:
         return scene.upto(lab.vms.live_migrate(vm, "node2", fails=script == "failmigrate"), script)
 
     return prepare
+
+
+def mixed(lab: Ground) -> Command:
+    """A live migration of a VM with a disk of another driver."""
+    lab.foreign.install("ceph")
+    vm = scene.machine(lab, *several(lab))
+    # Where VMs have run before; nobody takes that back.
+    os.makedirs(os.path.dirname(lab.hosts.nodes["node2"].path(vm.home)))
+    vm.disks[2]["TM_MAD"] = "ceph"
+    return scene.upto(lab.vms.live_migrate(vm, "node2"), "premigrate")
 
 
 def monitor(lab: Ground) -> Command:
@@ -286,6 +327,11 @@ ROWS = (
     *(Row(f"mv-directory-{lcm}", move_home(lcm), **ON) for lcm in MOVES),
     Row("resize", with_machine(system, resize, "resize"), **ON),
     Row("resize-running", with_machine(system, resize_running, "resize"), **ON),
+    Row("mv-disk-other-datastore", to_other_datastore(0), **ON),
+    Row("mv-directory-other-datastore", to_other_datastore(1), **ON),
+    Row("mv-old-cdrom", old_cdrom(migrate_off, "mv"), **ON),
+    Row("premigrate-old-cdrom", old_cdrom(migrate_live, "premigrate"), migration=True),
+    Row("premigrate-mixed", mixed, migration=True),
     Row("premigrate", live("premigrate", arrived=False), migration=True),
     Row("postmigrate", live("postmigrate", arrived=True), migration=True, **AWAY_FROM_HOST),
     Row("failmigrate", live("failmigrate", arrived=True), migration=True, **AWAY_FROM_HOST),
