@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from storpool_addon import qos, tags
 from storpool_addon.errors import StateError
 from storpool_addon.opennebula.vm import Disk
+from storpool_addon.storpool import ClientId
 from storpool_addon.tm.disks import Subject
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.volumes import Placement
@@ -61,6 +62,7 @@ def be_on(
     force: where no other VM uses it, a client that has the device open loses it. No client: the volume may
     be gone, or the VM may never have had it.
     """
+    _refuse_other_clusters(disk, clients)
     with driver.exclusive(disk.volume), uninterrupted():
         volume = disk.volumes.owned(disk.volume) if clients else disk.volumes.find(disk.volume)
         if volume is None:
@@ -99,6 +101,17 @@ def _announce(driver: Driver, disk: Subject, volume: Volume, clients: Collection
     wanted = {_key(disk): tags.clients_value(clients), "type": _kind(disk), "qc": tags.value("qc", qc)}
     if any(volume.tags.get(key, "") != text for key, text in wanted.items()):
         disk.volumes.tag(disk.volume, wanted)
+
+
+def _refuse_other_clusters(disk: Subject, clients: Collection[int]) -> None:
+    """StateError for a client of another cluster: tags hold numbers, and one here may have the same."""
+    for client in clients:
+        cluster = client.cluster if isinstance(client, ClientId) else ""
+        if cluster:
+            raise StateError(
+                f"volume {disk.volume} is one that VMs share, and client {client} is of StorPool cluster"
+                f" {cluster}; such images are for hosts in their datastore's own cluster"
+            )
 
 
 def _check_usable(disk: Subject, volume: Volume) -> None:

@@ -226,6 +226,14 @@ def test_it_is_shared_in_one_manner(lab: Lab) -> None:
     assert "in use as PERS, not as IMMUT" in cloud.refused(lab, prolog(lab, image, "node2"))
 
 
+def test_a_host_of_another_cluster_is_refused(lab: Lab) -> None:
+    """In a multicluster: client 12 there is another one than client 12 here."""
+    lab.oned.datastores[101].attributes["SP_MULTICLUSTER"] = "d.m"
+    lab.oned.host("node2").attributes["SP_CLUSTER_ID"] = "d.m"
+    line = cloud.refused(lab, prolog(lab, shareable(lab), "node2"))
+    assert f"volume {IMAGE}" in line and "client 12 is of StorPool cluster d.m" in line
+
+
 def test_a_tag_of_no_sense_is_named(lab: Lab) -> None:
     image = shareable(lab)
     lab.storpool(f"VolumeUpdate/{IMAGE}", {"tags": {"nvm-43-0": "node1"}})
