@@ -102,25 +102,33 @@ class Volumes(Attaching):
         """Give a volume the QoS class, and the template if any, of the datastore that it has come to."""
         self.api.volume_update(name, template=template, tags={"qc": tagging.value("qc", qc)})
 
-    def delete(self, name: str, *, keep: bool = True, snapshots: Iterable[str] = ()) -> None:
+    def delete(
+        self, name: str, *, keep: bool = True, snapshots: Iterable[str] = (), force: bool = True
+    ) -> None:
         """Delete a volume and the snapshots named; done already when they are not there.
 
+        Only the volume that is there now: another one that a second front-end makes under the same name
+        meanwhile is not touched. force: even where a device is open, whose user then gets I/O errors.
         keep: leave a snapshot of the data that StorPool deletes by itself after DELAY_DELETE, named and
         tagged after the volume, from which the disk can be had back.
         """
         volume = self.find(name)
         if volume is not None:
-            self.release([name])
+            this = f"~{volume.global_id}" if volume.global_id else name
+            self._absent_is_done(lambda each: self.release([each], force=force), this)
             if keep:
                 # Named after the global id: a repeated delete meets its own snapshot and makes no second one.
                 self.set_aside(volume, volume.global_id)
-            self._absent_is_done(self.api.volume_delete, name)
+            self._absent_is_done(self.api.volume_delete, this)
         for snapshot in snapshots:
             self.delete_snapshot(snapshot)
 
     def discard(self, name: str) -> None:
-        """Undo `create`: delete a volume that never held anything."""
-        self.delete(name, keep=False)
+        """Undo `create`: delete a volume that never held anything, unless somebody has its device open.
+
+        A second run of the action may have taken the volume for its own result, and a guest may run on it.
+        """
+        self.delete(name, keep=False, force=False)
 
     def set_aside(self, volume: Volume, word: str) -> None:
         """Keep what a volume holds as a snapshot for DELAY_DELETE, from which it can be had back by name.
@@ -133,8 +141,11 @@ class Volumes(Attaching):
         name = names.deleted(volume.name, word)
         kept = tagging.deleted(self.config, volume.name, volume.tags)
         try:
-            self.api.volume_snapshot(volume.name, name=name, tags=kept, delete_after_s=delay_s)
+            this = f"~{volume.global_id}" if volume.global_id else volume.name
+            self.api.volume_snapshot(this, name=name, tags=kept, delete_after_s=delay_s)
         except StorPoolRefused as error:
+            if is_absent(error):
+                return
             if error.name != "objectExists":
                 raise
         self.log(f"volume {volume.name} is kept as snapshot {name} for {delay_s} s")

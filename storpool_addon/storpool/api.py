@@ -44,6 +44,7 @@ class Api(VolumeCalls, SnapshotCalls, AttachmentCalls, TemplateCalls, RemoteCall
     ) -> None:
         self.endpoint = endpoint
         self._multicluster = multicluster
+        self._titles: dict[str, str] = {}
         self._transport = Transport(
             endpoint,
             deadline_s=deadline_s,

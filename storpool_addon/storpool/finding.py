@@ -48,8 +48,10 @@ class Finding(Asking):
         found = self._look(query, name, (HERE, *self._others), until)
         if not found:
             raise _absence(query, name)
-        self._known[query, name] = self._the_one(query, name, found)
-        return self._known[query, name].record
+        one = self._the_one(query, name, found)
+        self._known[query, name] = one
+        self._titles[f"~{one.record.global_id}"] = name
+        return one.record
 
     def _look(
         self, query: str, name: str, clusters: Sequence[str], until: float | None = None
@@ -116,12 +118,6 @@ class Finding(Asking):
         if (query, name) not in self._known:
             self._object(query, name)
         return f"~{self._known[query, name].record.global_id}"
-
-    def _title(self, reference: str) -> str:
-        for (_, name), found in self._known.items():
-            if reference == f"~{found.record.global_id}":
-                return f"{name} ({reference})"
-        return reference
 
     def _home(self, query: str, name: str) -> str:
         self._at(query, name)

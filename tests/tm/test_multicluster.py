@@ -17,12 +17,6 @@ COPY = "one-img-7-42-0"
 RAW = "one-sys-42-1-raw"
 
 
-@pytest.fixture(params=["here", "everywhere"])
-def detach(request: pytest.FixtureRequest) -> str:
-    """Whose clients StorPool takes for "all" is not certain."""
-    return str(request.param)
-
-
 @pytest.fixture
 def second(lab: Lab, tmp_path: Path) -> Iterator[Second]:
     """The other cluster: node2 is its client, under the id that node1 has in the first."""
@@ -67,7 +61,8 @@ def read(lab: Lab, host: str, vm: Vm, disk_id: int = 0) -> bytes:
     return Path(lab.devices, host, "storpool-byid", link.name).read_bytes()[:5]
 
 
-@pytest.mark.parametrize("names", ["local", "all"])
+# Not certain of StorPool: whose clients it takes for "all", and whether it finds names of other clusters.
+@pytest.mark.parametrize(("detach", "names"), [("here", "local"), ("everywhere", "all")])
 def test_a_whole_life(lab: Lab, second: Second, detach: str, names: str) -> None:
     use(second, multicluster_detach=detach, multicluster_names=names)
     vm = deployed(lab)

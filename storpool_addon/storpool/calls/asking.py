@@ -33,6 +33,8 @@ class Asking:
 
     _transport: Transport
     _multicluster: bool
+    # The names of objects that are addressed as ~globalId.
+    _titles: dict[str, str]
 
     def _get(
         self,
@@ -75,7 +77,8 @@ class Asking:
 
     def _title(self, reference: str) -> str:
         """What an object is called in error texts."""
-        return reference
+        name = self._titles.get(reference)
+        return f"{name} ({reference})" if name else reference
 
     def _path(self, query: str, args: tuple[str, ...], multicluster: bool, cluster: str) -> str:
         prefix = f"RemoteCommand/{_quoted('~' + cluster)}/" if cluster else ""

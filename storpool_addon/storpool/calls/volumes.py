@@ -16,7 +16,10 @@ class VolumeCalls(Asking):
 
     def volume(self, volume: str, *, until: float | None = None) -> Volume:
         """One volume. until: a deadline of the caller's own, by `Api`'s clock."""
-        return reading.one_of(reading.volume, self._get("Volume", volume, multicluster=True, until=until))
+        data = self._get("Volume", volume, multicluster=True, until=until)
+        found = reading.one_of(reading.volume, data)
+        self._titles[f"~{found.global_id}"] = found.name
+        return found
 
     def volume_get_info(self, volume: str) -> Volume:
         """One volume, as the call that also counts its disks gives it."""
