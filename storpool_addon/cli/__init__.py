@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from storpool_addon import __version__
-from storpool_addon.cli import deleted
+from storpool_addon.cli import deleted, tovolumes
 from storpool_addon.driver import Driver
 from storpool_addon.errors import AddonError
 from storpool_addon.log import Log
@@ -24,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     log = Log.for_script("storpool-addon", os.environ)
     try:
         with Driver(os.environ, log) as driver:
-            deleted.run(driver, arguments, sys.stdout)
+            command = tovolumes if arguments.command == tovolumes.NAME else deleted
+            command.run(driver, arguments, sys.stdout)
     except AddonError as error:
         print(f"storpool-addon: {error}", file=sys.stderr)
         return error.exit_code
@@ -37,4 +38,5 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     simulator_arguments(commands.add_parser("simulate", help="serve a simulated StorPool cluster"))
     deleted.add_arguments(commands)
+    tovolumes.add_arguments(commands)
     return parser

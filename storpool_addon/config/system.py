@@ -38,7 +38,8 @@ class SystemDatastore:
     sp_checkpoint: Key[str] = Key(
         "SP_CHECKPOINT",
         "",
-        "Archive the checkpoint file to a volume: always, or (nomigrate) on stop and resume only.",
+        "Obsolete, SP_CHECKPOINT_BD replaces it: no archives of saved memory are made. The bash addon's"
+        " are taken out at `onevm resume`; set as long as there are any, it lets them go with their VM.",
         _checkpoint,
         "1 Y YES T TRUE ON for always, nomigrate, or empty for never",
     )

@@ -16,7 +16,7 @@ from storpool_addon.errors import AddonError, StateError, UsageError
 from storpool_addon.hosts import savefile, vmdir
 from storpool_addon.opennebula.action import VmmAction
 from storpool_addon.opennebula.datastore import Datastore
-from storpool_addon.opennebula.location import absolute, checked_host
+from storpool_addon.opennebula.location import Location, absolute, checked_host
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.vm import Vm
 from storpool_addon.undo import Undo, uninterrupted
@@ -131,6 +131,20 @@ def postrestore(
         # First: through a link without its volume a save would write into /dev.
         vmdir.unlink(driver.hosts.on(host), [file])
         memory.volumes.delete(memory.volume, keep=False)
+
+
+def take_out_archive(driver: Driver, vm: Vm, system: Datastore, place: Location) -> None:
+    """Memory that the bash addon put into an archive (SP_CHECKPOINT) is a file of the directory again."""
+    volumes = driver.volumes(system)
+    config = volumes.config
+    name = names.checkpoint_archive(config.one_px, vm.id)
+    if volumes.find(name) is None:
+        return
+    with uninterrupted():
+        volumes.place([Placement(name, driver.client_id(place.host, vm, system))])
+    file = f"{place.directory}/checkpoint"
+    savefile.unpack(driver.hosts.on(place.host), file, name, config.sp_compression)
+    volumes.delete(name)
 
 
 def _memory(driver: Driver, file: str, vm_id: int, action: VmmAction) -> _Memory:

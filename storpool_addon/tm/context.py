@@ -46,7 +46,7 @@ def context(driver: Driver, files: list[str], target: Location, vm_id: int, data
             volumes = driver.volumes(system)
             size = round_up_to_sector(os.path.getsize(image))
             template = names.template(driver.config.one_px, system.id)
-            wanted = _tags(volumes, vm, system, target.disk_id)
+            wanted = tags_of(volumes, vm, system, target.disk_id)
             client = driver.client_id(target.host, vm, system)
             with uninterrupted():
                 if volumes.ensure(name, size=size, template=template, tags=wanted):
@@ -57,7 +57,8 @@ def context(driver: Driver, files: list[str], target: Location, vm_id: int, data
         volumes.place([Placement(name, client, "ro")])
 
 
-def _tags(volumes: Volumes, vm: Vm, system: Datastore, disk_id: int) -> dict[str, str]:
+def tags_of(volumes: Volumes, vm: Vm, system: Datastore, disk_id: int) -> dict[str, str]:
+    """The tags of a context image's volume."""
     config = volumes.config.for_vm(vm)
     if not config.tag_context_iso:
         return tags.ours(config)

@@ -10,7 +10,7 @@ from storpool_addon.hosts import transfer, vmdir
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.vm import Vm
-from storpool_addon.tm import disks
+from storpool_addon.tm import disks, tpm
 from storpool_addon.tm.plans import Plan
 from storpool_addon.volumes import Placement
 
@@ -52,9 +52,11 @@ def _adopt(driver: Driver, vm: Vm, system: Datastore, own: Sequence[str]) -> Non
 
 
 def _stays(driver: Driver, plan: Plan, vm: Vm, system: Datastore, own: Sequence[str]) -> bool:
-    """Whether the site wants the directory left out; never while it holds the only copy of the memory."""
+    """Whether the site wants the directory left out; never while it has the only memory or TPM."""
     config = driver.config.for_datastore(system)
     # A save that failed may have left its volume: that alone does not say where the memory is.
+    if vm.has_tpm and not tpm.is_kept(driver, vm):
+        return False
     on_volume = config.checkpoint_on_volume and names.checkpoint(config.one_px, vm.id) in own
     return plan.leaves_cloud and config.skip_undeploy_ssh and (on_volume or not plan.saved_memory)
 

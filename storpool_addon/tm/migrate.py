@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.hosts import transfer, vmdir
 from storpool_addon.opennebula.datastore import Datastore
-from storpool_addon.opennebula.location import absolute
+from storpool_addon.opennebula.location import Location, absolute
 from storpool_addon.opennebula.protocol import Optional, number, protocol, text
 from storpool_addon.opennebula.vm import Vm
 from storpool_addon.storpool import Volume
-from storpool_addon.tm import cdrom, disks, others, sharing
+from storpool_addon.tm import cdrom, disks, others, sharing, tpm
 from storpool_addon.tm.disks import Subject
 from storpool_addon.tm.others import Migration
 from storpool_addon.undo import Undo, uninterrupted
@@ -98,6 +98,7 @@ def premigrate(
         for disk in cargo.shared:
             sharing.join(driver, undo, disk, *_clients(driver, disk, source, target))
         if cargo.has_home:
+            tpm.save_running(driver, vm.vm, driver.one.datastore(datastore_id), Location(source, directory))
             undo.add(f"remove {directory} on {target}", _leave, driver, migration, cargo)
             transfer.copy_to(driver.hosts.on(source), directory, target, directory)
         if caller is None:

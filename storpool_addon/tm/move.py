@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from storpool_addon.hosts import vmdir
+from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol
-from storpool_addon.tm import cdrom, disks, home, sharing
+from storpool_addon.opennebula.vm import Vm
+from storpool_addon.tm import cdrom, checkpoint, disks, home, sharing, tpm
 from storpool_addon.tm.disks import Subject
 from storpool_addon.tm.plans import Plan, plan_of
 
@@ -23,9 +25,22 @@ def mv(driver: Driver, source: Location, target: Location, vm_id: int, datastore
     if target.disk_id is None:
         for place in (source, target):
             vmdir.check(place.path, vm_id)
-        home.move(driver, plan, vm, driver.one.datastore(datastore_id), source, target)
+        _move_home(driver, plan, vm, driver.one.datastore(datastore_id), source, target)
     else:
         _move_disk(driver, plan, disks.subject(driver, target, vm_id, datastore_id), source, target)
+
+
+def _move_home(
+    driver: Driver, plan: Plan, vm: Vm, system: Datastore, source: Location, target: Location
+) -> None:
+    """The directory, and what is on volumes of it: saved before anything leaves, restored at the end."""
+    if plan.copy and not plan.returns:
+        tpm.save(driver, vm, system, source)
+    home.move(driver, plan, vm, system, source, target)
+    if plan.returns or not plan.copy:
+        tpm.restore(driver, vm, system, target)
+    if plan.returns and plan.saved_memory:
+        checkpoint.take_out_archive(driver, vm, system, target)
 
 
 def _move_disk(driver: Driver, plan: Plan, disk: Subject, source: Location, target: Location) -> None:

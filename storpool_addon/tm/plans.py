@@ -19,6 +19,7 @@ class Plan(NamedTuple):
     copy: the directory goes along; without it the source host is not asked for anything.
     leaves_cloud: the VM rests on the front-end afterwards (SKIP_UNDEPLOY_SSH may leave its directory out).
     saved_memory: the directory holds the guest's memory, if no volume does.
+    returns: it comes from the front-end, where the directory may not have been.
     """
 
     attach: bool
@@ -26,9 +27,12 @@ class Plan(NamedTuple):
     copy: bool = True
     leaves_cloud: bool = False
     saved_memory: bool = False
+    returns: bool = False
 
 
 _ARRIVE = Plan(attach=True)
+_RETURN = _ARRIVE._replace(returns=True)
+_RETURN_WITH_MEMORY = _RETURN._replace(saved_memory=True)
 _REST = Plan(attach=False, force=True, leaves_cloud=True)
 _REST_WITH_MEMORY = _REST._replace(saved_memory=True)
 _RESCUE = Plan(attach=True, force=True, copy=False)
@@ -44,10 +48,10 @@ PLANS: Mapping[LcmState, Plan] = {
     LcmState.PROLOG_MIGRATE_POWEROFF_FAILURE: _ARRIVE,
     LcmState.PROLOG_MIGRATE_SUSPEND: _ARRIVE,
     LcmState.PROLOG_MIGRATE_SUSPEND_FAILURE: _ARRIVE,
-    LcmState.PROLOG_RESUME: _ARRIVE,
-    LcmState.PROLOG_RESUME_FAILURE: _ARRIVE,
-    LcmState.PROLOG_UNDEPLOY: _ARRIVE,
-    LcmState.PROLOG_UNDEPLOY_FAILURE: _ARRIVE,
+    LcmState.PROLOG_RESUME: _RETURN_WITH_MEMORY,
+    LcmState.PROLOG_RESUME_FAILURE: _RETURN_WITH_MEMORY,
+    LcmState.PROLOG_UNDEPLOY: _RETURN,
+    LcmState.PROLOG_UNDEPLOY_FAILURE: _RETURN,
     LcmState.EPILOG_STOP: _REST_WITH_MEMORY,
     LcmState.EPILOG_STOP_FAILURE: _REST_WITH_MEMORY,
     LcmState.EPILOG_UNDEPLOY: _REST,

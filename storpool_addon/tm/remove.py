@@ -118,6 +118,8 @@ def _delete_directory(driver: Driver, target: Location, vm_id: int, datastore_id
     for name in sorted({*disks.home_volume_names(config, vm), names.checkpoint(config.one_px, vm.id)}):
         # The guest's UEFI variables are no less its own than its disks; the other two are made anew.
         volumes.delete(name, keep=name == names.nvram(config.one_px, vm.id))
+    if config.sp_checkpoint:
+        volumes.delete(names.checkpoint_archive(config.one_px, vm.id), keep=False)
     if vm.has_tpm:
         volumes.delete(names.tpm(config.one_px, vm.id))
     with driver.dead_host_is_no_obstacle(f"{target.path} stays there"):

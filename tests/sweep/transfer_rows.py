@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Sequence
 from typing import Callable
 
@@ -192,9 +193,42 @@ def move_home(lcm: int) -> Prepare:
     return prepare
 
 
-# Guests' memory
+# Guests' memory and TPM
 
-MEMORY = "one-sys-42-rawcheckpoint"
+MEMORY, TPM = "one-sys-42-rawcheckpoint", "one-sys-42-SWTPM"
+STATE = bytes(range(256)) * 20
+
+
+def stop_with_state(lab: Ground) -> Command:
+    """The directory is left out: what matters of it has to be on volumes."""
+    vm = scene.machine(lab)
+    _with_state(lab, vm)
+    return scene.upto(lab.vms.stop(vm), "mv")
+
+
+def resume_with_state(lab: Ground) -> Command:
+    vm = scene.machine(lab)
+    _with_state(lab, vm)
+    archive = f"tar -C {vm.home} -cf - tpm | gzip -n"
+    packed = subprocess.run(
+        [*lab.hosts.nodes["node1"].enter, "bash", "-c", archive], capture_output=True, check=True
+    ).stdout
+    scene.volume(lab, TPM, scene.OURS | {"nvm": "42", "type": "SWTPM"}, size_mib=4, template="one-ds-100")
+    lab.write_volume(TPM, packed)
+    _rest(lab, vm, lab.vms.stop(vm))
+    scene.attach(lab, [MEMORY])
+    return scene.upto(lab.vms.resume(vm, "node2"), "mv")
+
+
+def _with_state(lab: Ground, vm: Vm) -> None:
+    """A VM with a TPM that OpenNebula has saved in its directory, and memory on a volume."""
+    vm.attributes["TPM"] = {"MODEL": "tpm-crb"}
+    node = lab.hosts.nodes["node1"]
+    node.write(f"{vm.home}/tpm/tpm2-00.permall", STATE, 0o600)
+    for path in (f"{vm.home}/tpm/tpm2-00.permall", f"{vm.home}/tpm"):
+        os.utime(node.path(path), (1_700_000_000, 1_700_000_000))
+    scene.volume(lab, MEMORY, scene.OURS | {"nvm": "42", "type": "CHKPNT"}, template="one-ds-100")
+    scene.attach(lab, [MEMORY], "node1")
 
 
 def memory(script: str) -> Prepare:
@@ -304,6 +338,7 @@ def save_snapshot(lab: Ground) -> Command:
 
 ON = {"undoes": False}
 TO_VOLUME = {"SP_CHECKPOINT_BD": 1}
+LEFT_OUT = {**TO_VOLUME, "SKIP_UNDEPLOY_SSH": 1}
 AWAY_FROM_HOST = {"undoes": False, "spares_dead_hosts": True}
 ROWS = (
     Row("clone", prolog(system, "clone")),
@@ -349,6 +384,8 @@ ROWS = (
     Row("cpds", save),
     Row("cpds-snapshot", save_snapshot),
     Row("tm-monitor", monitor),
+    Row("mv-directory-10-state", stop_with_state, settings=LEFT_OUT, **ON),
+    Row("mv-directory-9-state", resume_with_state, settings=LEFT_OUT, **ON),
     Row("presave", memory("presave"), settings=TO_VOLUME),
     Row("postsave", memory("postsave"), forgives=True, settings=TO_VOLUME, **ON),
     Row("prerestore", memory("prerestore"), settings=TO_VOLUME, **ON),

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
+import subprocess
+import tarfile
 
 import pytest
 
@@ -10,10 +14,12 @@ from storpool_addon.lab.command import Command, Result, StepFailed, Steps
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm
 from storpool_addon.simulator.faults import Fault, Verdict
+from tests.programs import needs
 from tests.sweep import scene
 from tests.tm import cloud
 
 NAME, FILE = "one-sys-42-rawcheckpoint", f"{cloud.HOME}/checkpoint"
+ARCHIVE = "one-sys-42-checkpoint"
 TAGS = {"virt": "one", "nloc": "one", "nvm": "42", "type": "CHKPNT"}
 MEMORY = "memory of VM 42"
 
@@ -188,3 +194,40 @@ def test_words_that_do_not_fit(lab: Lab, vm: Vm) -> None:
     ):
         assert message in cloud.refused(lab, good._replace(args=args), code=2)
     assert "VMM_DRIVER_ACTION_DATA" in cloud.refused(lab, good._replace(stdin=b"<VM/>"), code=2)
+
+
+def archived(lab: Lab, content: bytes) -> None:
+    """A stopped VM's memory as the bash addon's SP_CHECKPOINT left it: a tar in lz4, then zeros."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        entry = tarfile.TarInfo(FILE[1:])
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    packed = subprocess.run(["lz4", "-c"], input=buffer.getvalue(), capture_output=True, check=True).stdout
+    tags = {"virt": "one", "nloc": "one"}
+    lab.storpool("VolumeCreate", {"name": ARCHIVE, "size": 2 << 20, "template": "one-ds-100", "tags": tags})
+    lab.write_volume(ARCHIVE, packed)
+
+
+@needs("lz4")
+def test_an_archive_of_the_bash_addon_is_taken_out(lab: Lab, vm: Vm) -> None:
+    lab.do(lab.vms.stop(vm))
+    memory = b"LibvirtQemudSave" + os.urandom(300_000)
+    archived(lab, memory)
+    resuming = lab.until(lab.vms.resume(vm, "node2"), "mv", 2)
+    cloud.succeeds(lab, resuming, times=2)
+    assert cloud.files(lab, "node2")["checkpoint"] == memory
+    assert ARCHIVE not in cloud.volumes(lab)
+
+
+@needs("lz4")
+@pytest.mark.parametrize("memory", [b"LibvirtQemudPart" + b"x" * 100, b""], ids=["half saved", "nothing"])
+def test_an_archive_that_is_not_whole_stays(lab: Lab, vm: Vm, memory: bytes) -> None:
+    lab.do(lab.vms.stop(vm))
+    archived(lab, memory)
+    resuming = lab.until(lab.vms.resume(vm, "node2"), "mv", 2)
+    assert "no whole archive of saved memory" in cloud.fails(lab, resuming)
+    assert ARCHIVE in cloud.volumes(lab) and "checkpoint" not in str(cloud.files(lab, "node2"))
+    lab.configure(SP_CHECKPOINT="nomigrate")
+    lab.do(lab.vms.terminate(vm))
+    assert ARCHIVE not in cloud.volumes(lab)
