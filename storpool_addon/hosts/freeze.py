@@ -48,7 +48,7 @@ _WATCH = (
     + r"""
 parent=$4 end=$((SECONDS + $5)) late=$((SECONDS + answer + 2)) answered=
 trap 'answered=1' CONT
-while [ $SECONDS -lt $end ] && kill -0 "$parent" 2>/dev/null; do sleep 0.2; done
+while [ $SECONDS -lt $end ] && [ -e "/proc/$parent/exe" ]; do sleep 0.2; done
 thaw 100
 [ -n "$answered" ] || [ $SECONDS -ge $late ] || { sleep $((late - SECONDS)); thaw 3; }
 """

@@ -134,9 +134,6 @@ def test_without_the_snapshot_nothing_is_touched(lab: Lab, action: str) -> None:
         ("open", 1, "is open at client 12"),
         ("foreign", 1, f"volume {NAME} is not ours"),
         ("foreign snapshot", 1, f"snapshot {NAME}-snap0 is not ours"),
-        ("source", 1, "the volume of another"),
-        ("no target", 2, "names no TARGET_SNAPSHOT"),
-        ("another image", 2, "standard input is about image 7"),
     ],
 )
 def test_what_is_refused(lab: Lab, trouble: str, code: int, message: str) -> None:
@@ -147,12 +144,21 @@ def test_what_is_refused(lab: Lab, trouble: str, code: int, message: str) -> Non
         lab.simulator.mark_open(12, NAME)
     elif trouble == "foreign":
         lab.storpool(f"VolumeUpdate/{NAME}", {"tags": {"nloc": "two"}})
-    elif trouble == "foreign snapshot":
-        lab.storpool(f"SnapshotUpdate/{NAME}-snap0", {"tags": THEIRS})
-    elif trouble == "another image":
-        wanted = wanted._replace(args=("8",))
     else:
-        old = {"source": b"one-ds-101/one-img-7", "no target": b"<TARGET_SNAPSHOT>0"}[trouble]
-        new = {"source": b"one-ds-101/one-img-70", "no target": b"<TARGET_SNAPSHOT>-1"}[trouble]
-        wanted = wanted._replace(stdin=base64.b64encode(base64.b64decode(wanted.stdin).replace(old, new)))
+        lab.storpool(f"SnapshotUpdate/{NAME}-snap0", {"tags": THEIRS})
     assert message in cloud.refused(lab, wanted, code=code)
+
+
+def test_documents_that_name_something_else(lab: Lab) -> None:
+    wanted = command(lab, image(lab, b"AAAAA"), "revert", 0)
+    document = base64.b64decode(wanted.stdin)
+
+    def otherwise(old: bytes, new: bytes) -> Command:
+        return wanted._replace(stdin=base64.b64encode(document.replace(old, new)))
+
+    source = otherwise(b"one-ds-101/one-img-7", b"one-ds-101/one-img-70")
+    assert "the volume of another" in cloud.refused(lab, source)
+    no_target = otherwise(b"<TARGET_SNAPSHOT>0", b"<TARGET_SNAPSHOT>-1")
+    assert "names no TARGET_SNAPSHOT" in cloud.refused(lab, no_target, code=2)
+    another = wanted._replace(args=("8",))
+    assert "standard input is about image 7" in cloud.refused(lab, another, code=2)

@@ -85,7 +85,6 @@ def _written(lab: Ground, volume: str, snapshots: Sequence[int], *, attached: bo
 
 ON = {"undoes": False}
 ROWS = (
-    Row("snap-create", disk(create, "snap_create", 0)),
     Row(
         "snap-create-live",
         disk(create_live, "snap_create_live", 0),
@@ -94,7 +93,11 @@ ROWS = (
     ),
     Row("snap-delete", disk(delete, "snap_delete", 2), **ON),
     Row("snap-revert", disk(revert, "snap_revert", 2, LINEAR), **ON),
+    Row("image-snap-flatten", image("flatten"), **ON),
+)
+# What others of the table do as well, or as a part.
+MORE = (
+    Row("snap-create", disk(create, "snap_create", 0)),
     Row("image-snap-delete", image("delete"), **ON),
     Row("image-snap-revert", image("revert"), **ON),
-    Row("image-snap-flatten", image("flatten"), **ON),
 )

@@ -22,6 +22,7 @@ ROWS = [
     *transfer_rows.ROWS,
     *backup_rows.ROWS,
     *snapshot_rows.ROWS,
+    *(snapshot_rows.MORE if FULL else ()),
     *shared_rows.ROWS,
     *(shared_rows.MORE if FULL else ()),
     *datastore_rows.ROWS,

@@ -20,6 +20,7 @@ from tests.tm import cloud
 SCRIPTS = (
     "clone", "context", "cpds", "delete", "failmigrate", "ln", "mkimage", "mkswap", "monitor", "mv", "mvds",
     "postmigrate", "postrestore", "postsave", "premigrate", "prerestore", "presave", "resize",
+    "snap_create", "snap_create_live", "snap_delete", "snap_revert",
 )  # fmt: skip
 NODE = "node1:/var/lib/one//datastores/100/42"
 GOOD = {
@@ -32,6 +33,10 @@ GOOD = {
     "mvds": (f"{NODE}/disk.0", "one-ds-101/one-img-7", "42", "101"),
     "mv": (f"{NODE}/disk.0", "node2:/var/lib/one/datastores/100/42/disk.0", "42", "101"),
     "resize": (f"{NODE}/disk.0", "8", "42", "101"),
+    **dict.fromkeys(
+        ("snap_create", "snap_create_live", "snap_delete", "snap_revert"),
+        (f"{NODE}/disk.0", "0", "42", "101"),
+    ),
     "context": ("/var/lib/one/vms/42/context.sh", f"{NODE}/disk.0", "42", "100"),
 }
 MIGRATION = ("node1", "node2", "/var/lib/one/datastores/100/42", "42", "100")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 
+from storpool_addon.lab.conductor import Fault
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm, Volatile
 from tests.sweep import scene
@@ -67,9 +68,43 @@ def test_the_life_of_a_vm(real_lab: Lab) -> None:
     lab.do(lab.vms.resume(vm))
     lab.do(lab.vms.resize_disk(vm, 0, 32))
     assert node1.run(f"blockdev --getsize64 $(readlink -f {vm.home}/disk.0)").stdout in ("", f"{32 << 20}\n")
+
+    lab.do(lab.disk_snapshots.create(vm, 0))
+    lab.vms.poweroff(vm)
+    assert node1.run(f"printf HELLO | dd of={vm.home}/disk.0 conv=notrunc,fsync status=none").returncode == 0
+    lab.do(lab.disk_snapshots.revert(vm, 0, 0))
+    assert node1.run(f"head -c5 {vm.home}/disk.0").stdout == "hello"
     lab.do(lab.vms.terminate(vm))
     assert cloud.attached(lab) == {} and cloud.volumes(lab) == {"one-img-7"}
     assert node1.run(f"ls -d {vm.home}").returncode != 0
+
+
+VIRSH = "echo $3 >>/var/tmp/virsh; chmod 666 /var/tmp/virsh"
+
+
+def test_a_frozen_guest_is_thawed_when_the_driver_is_killed(real_lab: Lab) -> None:
+    """I8, with a real ssh between the two."""
+    lab = real_lab
+    node1 = lab.hosts.nodes["node1"]
+    # As root, in the host's own view of the machine's files.
+    as_root = node1.enter[: node1.enter.index("--") + 1]
+    subprocess.run([*as_root, "mount", "-t", "tmpfs", "none", "/usr/local/bin"], check=True)
+    virsh = f"printf '#!/bin/sh\\n%s\\n' '{VIRSH}' >/usr/local/bin/virsh && chmod 755 /usr/local/bin/virsh"
+    subprocess.run([*as_root, "sh", "-c", virsh], check=True)
+    lab.configure(DISK_SNAPSHOT_FSFREEZE=1)
+    vm = lab.vms.create(lab.give_image(), context=False)
+    lab.do(lab.vms.deploy(vm, "node1"))
+    command = scene.upto(lab.disk_snapshots.create(vm, 0), "snap_create_live")
+    kill = [each.what for each in lab.run(command).calls].index(
+        "VolumeSnapshot one-img-7-42-0 one-img-7-42-0-snap0"
+    )
+    assert node1.run("cat /var/tmp/virsh").stdout == "domfsfreeze\ndomfsthaw\n"
+    assert lab.run(command, Fault(kill + 1, "before", "kill")).exit_code == -9
+    wanted = node1.run(
+        "for i in $(seq 50); do [ $(grep -c thaw /var/tmp/virsh) = 2 ] && break; sleep 0.1; done"
+    )
+    assert wanted.returncode == 0
+    assert node1.run("cat /var/tmp/virsh").stdout == "domfsfreeze\ndomfsthaw\n" * 2
 
 
 def test_a_guest_that_runs_keeps_its_disks(real_lab: Lab) -> None:

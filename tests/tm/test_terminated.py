@@ -15,9 +15,11 @@ from storpool_addon.lab.conductor import Ticket
 from storpool_addon.lab.lab import ENVIRONMENT, HOME, Lab
 from storpool_addon.lab.machine import Volatile
 from storpool_addon.lab.objects import Image
+from storpool_addon.simulator.switches import Switches
 from tests.programs import needs
 from tests.sweep import leftovers, scene
 from tests.tm import cloud
+from tests.tm.test_snapshots import with_virsh
 
 
 class Terminated:
@@ -84,12 +86,28 @@ def premigrate(lab: Lab) -> Command:
     return scene.upto(lab.vms.live_migrate(scene.machine(lab, image(lab)), "node2"), "premigrate")
 
 
+def snap_create_live(lab: Lab) -> Command:
+    with_virsh(lab)
+    lab.simulator.cluster.switches = Switches(deletion_delay_s=0.0)
+    lab.configure(DISK_SNAPSHOT_FSFREEZE=1)
+    return scene.upto(lab.disk_snapshots.create(scene.machine(lab, image(lab)), 0), "snap_create_live")
+
+
 def image(lab: Lab) -> Image:
     return lab.give_image(content=b"hello")
 
 
 @pytest.mark.parametrize(
-    "prepare", [clone, ln, ln_shared, mkimage, pytest.param(context, marks=needs("xorriso")), premigrate]
+    "prepare",
+    [
+        clone,
+        ln,
+        ln_shared,
+        mkimage,
+        pytest.param(context, marks=needs("xorriso")),
+        premigrate,
+        snap_create_live,
+    ],
 )
 def test_whatever_it_did_is_taken_back(lab: Lab, prepare: Callable[[Lab], Command]) -> None:
     """P2, I7."""

@@ -44,7 +44,7 @@ from storpool_addon.hosts.freeze import frozen
 from storpool_addon.hosts.process import Processes
 from storpool_addon.hosts.shell import Shell
 processes = Processes()
-with frozen(processes, Shell("node1", processes), "one-42", "agent", True, print, hold_s=2, answer_s=2):
+with frozen(processes, Shell("node1", processes), "one-42", "agent", True, print, hold_s=1, answer_s=1):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -144,10 +144,11 @@ def test_a_thaw_that_fails_is_tried_again(guest: Guest, processes: Processes) ->
 def test_a_thaw_that_goes_on_failing_is_said_and_still_tried(
     guest: Guest, processes: Processes, required: bool
 ) -> None:
-    guest.goes_wrong("domfsthaw", 8)
+    guest.goes_wrong("domfsthaw", 6)
     log: list[str] = []
+    shell = Shell("node1", processes)
     try:
-        with frozen(processes, Shell("node1", processes), "one-42", AGENT, required, log.append, answer_s=1):
+        with frozen(processes, shell, "one-42", AGENT, required, log.append, answer_s=1):
             pass
         said = log[-1]
     except HostError as error:
@@ -157,8 +158,7 @@ def test_a_thaw_that_goes_on_failing_is_said_and_still_tried(
     assert guest.is_still and guest.runs_within(10)
 
 
-@pytest.mark.parametrize("required", [True, False])
-@pytest.mark.parametrize("trouble", ["refuses", "hangs"])
+@pytest.mark.parametrize(("trouble", "required"), [("refuses", True), ("refuses", False), ("hangs", False)])
 def test_a_guest_that_cannot_be_held(
     guest: Guest, processes: Processes, trouble: str, required: bool
 ) -> None:
@@ -166,21 +166,34 @@ def test_a_guest_that_cannot_be_held(
     if trouble == "refuses":
         guest.goes_wrong("domfsfreeze")
     else:
-        guest.is_slow("domfsfreeze", 1.5)
+        guest.is_slow("domfsfreeze", 1.2)
     log: list[str] = []
     ran: list[bool] = []
+    shell = Shell("node1", processes)
     try:
-        with frozen(
-            processes, Shell("node1", processes), "one-42", AGENT, required, log.append, answer_s=1
-        ) as held:
+        with frozen(processes, shell, "one-42", AGENT, required, log.append, answer_s=1) as held:
             ran.append(held)
     except HostError as error:
         log.append(str(error))
     assert ran == ([] if required else [False])
     assert "freezing one-42 on host node1 failed" in log[0]
-    assert guest.calls()[:2] == ["domfsfreeze", "domfsthaw"]
-    time.sleep(0.6 if trouble == "hangs" else 0)
-    assert not guest.is_still
+    assert guest.calls()[:2] == ["domfsfreeze", "domfsthaw"] and not guest.is_still
+
+
+def test_a_freeze_that_takes_hold_after_all_have_died_is_undone(guest: Guest) -> None:
+    """The agent was told before the script was killed, and answers when it was thawed already."""
+    guest.is_slow("domfsfreeze", 0.7)
+    with subprocess.Popen([sys.executable, "-c", DRIVER], stdout=subprocess.DEVNULL) as child:
+        while "domfsfreeze" not in guest.calls():
+            time.sleep(0.02)
+        for pid in pids("hold=$4", guest.directory):
+            os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + 8
+        while not guest.is_still and time.monotonic() < end:
+            time.sleep(0.02)
+        assert guest.is_still and guest.runs_within(8)
+        child.kill()
+    assert guest.rests_within(8)
 
 
 def test_a_host_that_is_down(guest: Guest, processes: Processes) -> None:

@@ -86,8 +86,7 @@ def test_a_group_does_not_replace_what_is_anothers(there: Scene) -> None:
     assert there.snapshots.find(PAIRS[1][1]) is None
 
 
-@pytest.mark.parametrize("error", ["busy", "invalidParam", "attached"])
-@pytest.mark.parametrize("is_open", [False, True])
+@pytest.mark.parametrize(("error", "is_open"), [("busy", True), ("invalidParam", False), ("attached", False)])
 def test_an_attached_snapshot_is_detached_to_be_deleted(there: Scene, error: str, is_open: bool) -> None:
     there.switch(delete_attached_error=error)
     there.snapshots.take(VOLUME, NAME, TAGS)
