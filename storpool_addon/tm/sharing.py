@@ -135,8 +135,12 @@ def _kind(disk: Subject) -> str:
 
 
 def _mode(disk: Subject) -> str:
-    """One mode for all VMs of an image: two on one host have one attachment between them."""
-    return "rw" if disk.disk.shareable else disk.config.readonly_mode
+    """One mode for all VMs of an image: two on one host have one attachment between them.
+
+    READONLY_MODE has no say: no host may write what all read. QEMU 6.1 and later open such a device with
+    libvirt's auto-read-only; earlier ones refuse it ("The device is not writable").
+    """
+    return "rw" if disk.disk.shareable else "ro"
 
 
 def _key(disk: Subject) -> str:

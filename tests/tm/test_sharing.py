@@ -51,31 +51,24 @@ def write(lab: Lab, host: str, vm: Vm, content: bytes) -> None:
         device.write(content)
 
 
-@pytest.mark.parametrize(("kind", "tag"), [("SHAREABLE", "PERS"), ("IMMUTABLE", "IMMUT")])
-def test_from_the_first_vm_to_the_last(lab: Lab, kind: str, tag: str) -> None:
+@pytest.mark.parametrize(("kind", "tag", "mode"), [("SHAREABLE", "PERS", "rw"), ("IMMUTABLE", "IMMUT", "ro")])
+def test_from_the_first_vm_to_the_last(lab: Lab, kind: str, tag: str, mode: str) -> None:
     image = shareable(lab, kind)
     first, second, third = (running(lab, image, host) for host in ("node1", "node2", "node1"))
     assert cloud.volumes(lab) == {IMAGE}
-    assert where(lab) == {"node1": "rw", "node2": "rw"}
+    assert where(lab) == {"node1": mode, "node2": mode}
     assert users(lab) == {"nvm-42-0": "11", "nvm-43-0": "12", "nvm-44-0": "11", "type": tag}
-    write(lab, "node1", first, b"HELLO")
-    with open(lab.hosts.nodes["node2"].device(IMAGE), "rb") as device:
-        assert device.read(5) == b"HELLO"
+    if mode == "rw":
+        write(lab, "node1", first, b"HELLO")
+        with open(lab.hosts.nodes["node2"].device(IMAGE), "rb") as device:
+            assert device.read(5) == b"HELLO"
     lab.do(lab.vms.terminate(first))
-    assert where(lab) == {"node1": "rw", "node2": "rw"}
+    assert where(lab) == {"node1": mode, "node2": mode}
     lab.do(lab.vms.terminate(second))
-    assert where(lab) == {"node1": "rw"}
+    assert where(lab) == {"node1": mode}
     lab.do(lab.vms.terminate(third))
     assert (where(lab), users(lab)) == ({}, {})
-    assert lab.read_volume(IMAGE, 5) == b"HELLO"
-
-
-def test_what_is_only_read_is_attached_as_the_site_wants(lab: Lab) -> None:
-    lab.configure(READONLY_MODE="ro")
-    image = shareable(lab, "IMMUTABLE")
-    for host in ("node1", "node2"):
-        running(lab, image, host)
-    assert where(lab) == {"node1": "ro", "node2": "ro"}
+    assert lab.read_volume(IMAGE, 5) == (b"HELLO" if mode == "rw" else b"hello")
 
 
 def test_one_vm_that_only_reads_does_not_keep_others_on_its_host_from_writing(lab: Lab) -> None:
@@ -104,7 +97,7 @@ def test_a_vm_that_leaves_takes_nothing_from_another_on_its_host(
     leaving, staying = running(lab, image, "node1"), running(lab, image, "node1")
     lab.simulator.mark_open(11, IMAGE)
     cloud.succeeds(lab, lab.until(getattr(lab.vms, verb)(leaving), script), times=3)
-    assert where(lab) == {"node1": "rw"}
+    assert where(lab) == {"node1": "ro" if kind == "IMMUTABLE" else "rw"}
     assert "nvm-42-0" not in users(lab) and users(lab)["nvm-43-0"] == "11"
     assert cloud.links(lab, "node1") == {}
     assert cloud.links(lab, "node1", f"/var/lib/one/datastores/100/{staying.id}") == {"disk.0": IMAGE}
