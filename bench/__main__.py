@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from bench import actions, cases, images, rows, scale
+from bench import actions, cases, growth, images, rows, scale
 from bench.rows import Row
 from bench.world import CHECKOUT, Failed, World, world
 from storpool_addon.lab import programs
@@ -43,6 +43,7 @@ def _rows(rounds: int, only: str) -> Iterator[Row]:
             yield from _of_actions(built, rounds, only)
             chosen = tuple(image for image in images.IMAGES if only in image.row_name)
             yield from images.measure(built, chosen, _say)
+        yield from growth.measure(os.path.join(directory, "growth"), only, _say)
         if only in scale.NAME:
             _say("loading a large cluster")
             yield from scale.measure(os.path.join(directory, "large"))
@@ -54,10 +55,7 @@ def _of_actions(built: World, rounds: int, only: str) -> Iterator[Row]:
     if only in cases.CONTEXT and cases.CONTEXT not in [case.name for case in chosen]:
         _say(f"no {programs.ISO_BUILDERS[0]} here: {cases.CONTEXT} is not measured")
     if chosen:
-        measured = actions.measure(built, chosen, rounds, _say)
-        yield from measured
-        _say(f"the same with {actions.LARGE} volumes")
-        yield from actions.growth(built, chosen, measured[1:])
+        yield from actions.measure(built, chosen, rounds, _say)
 
 
 def _say(text: str) -> None:
@@ -75,6 +73,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="TEXT", help="rows with TEXT in their name; no results")
     given = parser.parse_args(argv)
     names = [*(kind.name for kind in cases.KINDS), *(image.row_name for image in images.IMAGES), scale.NAME]
+    names += map(growth.name_of, growth.ACTIONS)
     if not any(given.only in name for name in names):
         parser.error(f"--only {given.only}: there is no such row among {', '.join(names)}")
     return given

@@ -1,4 +1,4 @@
-"""Measures the hot actions: their time, and their calls in a small and in a large cluster."""
+"""Measures the hot actions: their time and their calls."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from bench.cases import Case
 from bench.limits import Counts
 from bench.rows import Row
 from bench.world import Failed, World
-from storpool_addon.simulator.population import populate
 
-SMALL, LARGE = 100, 100_000
+OTHERS = 100
 
 
 def crowd(world: World) -> None:
-    """Volumes of others, SMALL in number."""
-    for number in range(SMALL):
+    """Volumes of others."""
+    for number in range(OTHERS):
         body = {"name": f"other-{number}", "size": 1 << 20, "template": "one-ds-101"}
         world.lab.storpool("VolumeCreate", body)
 
@@ -49,15 +48,3 @@ def count(world: World, case: Case) -> Counts:
     if result.exit_code:
         raise Failed(f"{case.command}: exit code {result.exit_code}: {result.stderr.strip()}")
     return Counts.of(result.calls)
-
-
-def growth(world: World, cases: Sequence[Case], measured: Sequence[Row]) -> list[Row]:
-    """The API calls of each case, as they were `measured` and as they are with LARGE more volumes."""
-    populate(world.lab.simulator.cluster, LARGE, 0)
-    return [_growth(row, count(world, case)) for row, case in zip(measured, cases)]
-
-
-def _growth(row: Row, grown: Counts) -> Row:
-    few, many = row.fields["api"], grown.api
-    fields = {"name": f"growth/{row.name}", f"api_at_{SMALL}_volumes": few, f"api_at_{LARGE}_volumes": many}
-    return Row(fields, ("changed",) if few != many else ())

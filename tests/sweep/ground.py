@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from storpool_addon.lab.gate import Gate
@@ -13,6 +13,7 @@ from storpool_addon.lab.objects import Image
 from storpool_addon.lab.oned import Oned
 from storpool_addon.simulator import Simulator
 from storpool_addon.simulator.cluster import Cluster
+from storpool_addon.simulator.population import populate
 from storpool_addon.simulator.records import Attachment, Export, Location, Volume
 
 NODES = ("node1", "node2", "node3")
@@ -27,6 +28,7 @@ class Ground(Lab):
     def __init__(self, directory: str, tree: str) -> None:
         super().__init__(directory, tree, nodes=NODES, detect_open=True)
         self.second: Simulator | None = None
+        self._crowd: Set[str] = frozenset()
 
     def close(self) -> None:
         """End everything that the world started."""
@@ -90,11 +92,23 @@ class Ground(Lab):
         assert self.second
         self.simulator.connect(self.second, location=name, known_as="main")
 
+    def crowd(self, size: int) -> None:
+        """Have that many more volumes from now on, in every world: those of nobody."""
+        self._crowd = frozenset()
+        self.clear()
+        populate(self.simulator.cluster, size, 0)
+        self._crowd = frozenset(map(str, self.simulator.cluster.table(Volume)))
+
+    @property
+    def crowded(self) -> int:
+        """How many those are."""
+        return len(self._crowd)
+
     def clear(self) -> None:
         """Empty the world: quicker than to make another."""
         self.hosts.restart()
         for each in self.simulators:
-            _empty_cluster(each.cluster)
+            _empty_cluster(each.cluster, self._crowd)
             each.requests.clear()
         _forget(self.oned)
         for host in (self.hosts.frontend, *self.hosts.nodes.values()):
@@ -102,12 +116,13 @@ class Ground(Lab):
             _empty(host.path("/var/tmp"), ())
 
 
-def _empty_cluster(cluster: Cluster) -> None:
+def _empty_cluster(cluster: Cluster, but_for: Set[str]) -> None:
     with cluster.lock:
         with cluster.change():
             for kind in (Attachment, Export, Location, Volume):
-                for record in list(cluster.table(kind).values()):
-                    cluster.drop(record)
+                for key, record in list(cluster.table(kind).items()):
+                    if key not in but_for:
+                        cluster.drop(record)
         cluster.linked.clear()
         cluster.opened.clear()
 
