@@ -54,11 +54,13 @@ def _adopt(driver: Driver, vm: Vm, system: Datastore, own: Sequence[str]) -> Non
 def _stays(driver: Driver, plan: Plan, vm: Vm, system: Datastore, own: Sequence[str]) -> bool:
     """Whether the site wants the directory left out; never while it has the only memory or TPM."""
     config = driver.config.for_datastore(system)
-    # A save that failed may have left its volume: that alone does not say where the memory is.
+    if not (plan.leaves_cloud and config.skip_undeploy_ssh):
+        return False
     if vm.has_tpm and not tpm.is_kept(driver, vm):
         return False
+    # A save that failed may have left its volume: that alone does not say where the memory is.
     on_volume = config.checkpoint_on_volume and names.checkpoint(config.one_px, vm.id) in own
-    return plan.leaves_cloud and config.skip_undeploy_ssh and (on_volume or not plan.saved_memory)
+    return on_volume or not plan.saved_memory
 
 
 def _move_directory(

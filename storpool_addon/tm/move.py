@@ -26,6 +26,9 @@ def mv(driver: Driver, source: Location, target: Location, vm_id: int, datastore
         for place in (source, target):
             vmdir.check(place.path, vm_id)
         _move_home(driver, plan, vm, driver.one.datastore(datastore_id), source, target)
+    elif disks.tm_mad(vm, vm.disk(target.disk_id)) not in ("", disks.TM_MAD):
+        # On resume OpenNebula 7.2 and later ask the driver of the VM's directory to move FILESYSTEM disks.
+        driver.log(f"disk {target.disk_id} of VM {vm_id} is another driver's; nothing is moved")
     else:
         _move_disk(driver, plan, disks.subject(driver, target, vm_id, datastore_id), source, target)
 

@@ -226,6 +226,15 @@ def test_disks_of_every_kind(lab: Lab) -> None:
         assert cloud.attached(lab, name) == {name: {"node2": "rw"}}
 
 
+def test_a_shared_directory_of_the_host_is_not_a_disk_of_ours(lab: Lab) -> None:
+    """On resume oned asks the driver of the VM's directory to move virtiofs disks too (7.2 and later)."""
+    vm = machine(lab, 31, source="frontend")
+    vm.disks[0].update(TYPE="FILESYSTEM", TM_MAD="shared", SOURCE="/var/lib/one/datastores/105/tree")
+    before = cloud.picture(lab)
+    cloud.succeeds(lab, cloud.mv(vm, "frontend", "node2", 0, 100))
+    assert not cloud.differences(before, cloud.picture(lab))
+
+
 @pytest.mark.parametrize("trouble", ["foreign", "missing"])
 def test_a_volume_that_is_not_ours_or_not_there(lab: Lab, trouble: str) -> None:
     vm = machine(lab, 43)
