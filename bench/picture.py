@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from storpool_addon.lab.lab import Lab
 
+_SNAPSHOT = "-snap"
+
 
 class Kept(NamedTuple):
     """What an action may change about a volume. attached: rights by client."""
@@ -17,11 +19,20 @@ class Kept(NamedTuple):
     attached: dict[int, str]
 
 
-Picture = dict[str, Kept]
+class Picture(NamedTuple):
+    """Volumes by name, and the names of disks' snapshots: what is kept aside is in no run's way."""
+
+    volumes: dict[str, Kept]
+    snapshots: frozenset[str]
 
 
 def take(lab: Lab) -> Picture:
-    """Every volume by its name; snapshots only ever come to it, and none is in the way of a later run."""
+    """The cluster as it is now."""
+    named = [each["name"] for each in lab.storpool("SnapshotsList") if not each["deleted"]]
+    return Picture(_volumes(lab), frozenset(name for name in named if _SNAPSHOT in name))
+
+
+def _volumes(lab: Lab) -> dict[str, Kept]:
     attached: dict[str, dict[int, str]] = {}
     for each in lab.storpool("AttachmentsList"):
         attached.setdefault(each["volume"], {})[each["client"]] = each["rights"]
@@ -34,11 +45,15 @@ def take(lab: Lab) -> Picture:
 def restore(lab: Lab, wanted: Picture) -> None:
     """Have the cluster as it was; the content of a volume that was deleted does not come back."""
     now = take(lab)
-    for name in now.keys() - wanted.keys():
+    for name in now.snapshots - wanted.snapshots:
+        lab.storpool(f"SnapshotDelete/{name}", {})
+    for name in now.volumes.keys() - wanted.volumes.keys():
         lab.storpool(f"VolumeDelete/{name}", {"onAttached": "detachForce"})
-    for name, kept in wanted.items():
-        if now.get(name) != kept:
-            _restore_one(lab, name, kept, now.get(name))
+    for name, kept in wanted.volumes.items():
+        if now.volumes.get(name) != kept:
+            _restore_one(lab, name, kept, now.volumes.get(name))
+    for name in wanted.snapshots - now.snapshots:
+        lab.storpool(f"VolumeSnapshot/{name.rpartition(_SNAPSHOT)[0]}", {"name": name})
 
 
 def _restore_one(lab: Lab, name: str, wanted: Kept, now: Kept | None) -> None:

@@ -12,6 +12,7 @@ from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm, Volatile
 from storpool_addon.simulator.faults import Fault, Verdict
 from storpool_addon.simulator.switches import Switches
+from tests.cli import test_deleted
 from tests.sweep import scene
 from tests.tm import cloud
 
@@ -257,7 +258,11 @@ def test_what_a_revert_throws_away_can_be_had_back(lab: Lab) -> None:
     for each in found.values():
         assert each["tags"]["deleted"] == COPY and each["tags"]["nvm"] == "42" and each["targetDeleteDate"]
     for number, name in enumerate(found):
-        lab.storpool("VolumeCreate", {"name": f"look-{number}", "parent": name})
+        assert test_deleted.run(lab, "undelete", name, "--as", f"look-{number}") == (
+            0,
+            f"look-{number}\n",
+            "",
+        )
     assert {lab.read_volume(f"look-{number}", 5) for number in range(2)} == {b"CCCCC", b"DDDDD"}
 
 
