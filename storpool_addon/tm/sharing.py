@@ -122,9 +122,10 @@ def _check_usable(disk: Subject, volume: Volume) -> None:
             f"volume {disk.volume} is in use by VM {user}, which has it for itself; detach it there first"
         )
     kind, ours = volume.tags.get("type", ""), _kind(disk)
-    if kind != ours and tags.users(disk.config, _without(disk, volume.tags)):
+    # Another front-end's last VM may have taken the word away when the next one had just come.
+    if kind not in ("", ours) and tags.users(disk.config, _without(disk, volume.tags)):
         raise StateError(
-            f"volume {disk.volume} is in use as {kind or 'nothing'}, not as {ours}; PERSISTENT_TYPE of the"
+            f"volume {disk.volume} is in use as {kind}, not as {ours}; PERSISTENT_TYPE of the"
             " image was changed while VMs had it"
         )
 

@@ -216,7 +216,10 @@ def test_it_is_shared_in_one_manner(lab: Lab) -> None:
     image = shareable(lab)
     running(lab, image, "node1")
     image.attributes["PERSISTENT_TYPE"] = "IMMUTABLE"
-    assert "in use as PERS, not as IMMUT" in cloud.refused(lab, prolog(lab, image, "node2"))
+    command = prolog(lab, image, "node2")
+    assert "in use as PERS, not as IMMUT" in cloud.refused(lab, command)
+    lab.storpool(f"VolumeUpdate/{IMAGE}", {"tags": {"type": ""}})
+    cloud.succeeds(lab, command)
 
 
 def test_a_host_of_another_cluster_is_refused(lab: Lab) -> None:
