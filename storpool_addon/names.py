@@ -164,7 +164,7 @@ def reverted(volume: str, word: str) -> str:
 
 
 def restored(volume: str, word: str) -> str:
-    """The volume that a restore has replaced."""
+    """What a restore puts a disk's new content together in; the bash addon's name of what it replaced."""
     return _checked(f"{volume}-tmRestore{word}")
 
 

@@ -20,6 +20,7 @@ EXITS = ("print", "input", "exit", "quit", "sys.exit", "os._exit", "os.abort")
 LAYERS = (
     ("edge", "cli"),
     ("driver",),
+    ("restoring",),
     ("datastore", "tm", "vmm", "hooks"),
     ("snapshots", "drafts", "remotebackup"),
     ("volumes",),
@@ -114,6 +115,7 @@ def test_imports_point_down() -> None:
 
 def test_a_script_is_edge_and_its_action() -> None:
     allowed = ("storpool_addon.edge", "storpool_addon.tm", "storpool_addon.datastore", "storpool_addon.vmm",
+               "storpool_addon.restoring",
                "storpool_addon.hooks")  # fmt: skip
     for path in scripts():
         assert os.access(path, os.X_OK), relative(path)

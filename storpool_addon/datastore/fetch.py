@@ -117,11 +117,18 @@ def unpacked(stream: Stream) -> Stream:
 
 
 def of_command(
-    processes: Processes, argv: Sequence[str], what: str, data: bytes = b""
+    processes: Processes,
+    argv: Sequence[str],
+    what: str,
+    data: bytes = b"",
+    *,
+    first_s: float = STALL_S,
+    stall_s: float = STALL_S,
 ) -> Generator[bytes, None, None]:
-    """What a program prints; StateError when it fails or is silent for too long.
+    """What a program prints; StateError when it fails or is silent for longer than stall_s.
 
-    data: what it is given on standard input, at most what fits in a pipe (64 KiB).
+    data: what it is given on standard input, at most what fits in a pipe (64 KiB). first_s: how long it may
+    be silent before its first byte.
     """
     receiving, sending = os.pipe()
     try:
@@ -131,21 +138,22 @@ def of_command(
         os.close(receiving)
         os.close(sending)
     try:
-        yield from _printed(child, what)
-        processes.finish(child, timeout_s=STALL_S)
+        yield from _printed(child, what, first_s, stall_s)
+        processes.finish(child, timeout_s=stall_s)
     except Finished as ended:
-        raise StateError(f"{what} failed: {describe(ended, STALL_S)}") from None
+        raise StateError(f"{what} failed: {describe(ended, stall_s)}") from None
     finally:
         with contextlib.suppress(ValueError):
             processes.end(child)
 
 
-def _printed(child: subprocess.Popen[bytes], what: str) -> Iterator[bytes]:
+def _printed(child: subprocess.Popen[bytes], what: str, wait_s: float, stall_s: float) -> Iterator[bytes]:
     assert child.stdout is not None
     output = child.stdout.fileno()
     while True:
-        if not select.select([output], [], [], STALL_S)[0]:
-            raise StateError(f"{what} failed: no data for {STALL_S:g} s")
+        if not select.select([output], [], [], wait_s)[0]:
+            raise StateError(f"{what} failed: no data for {wait_s:g} s")
+        wait_s = stall_s
         block = os.read(output, BLOCK)
         if not block:
             return

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.config import Config
-from storpool_addon.datastore import fetch, source, sparse
+from storpool_addon.datastore import backupurl, fetch, source, sparse
 from storpool_addon.datastore.fetch import Digests, Stream
 from storpool_addon.errors import StateError
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 COMMAND_TIMEOUT_S = 24 * 3600.0
 READ_TIMEOUT_S = 60.0
+# A backup's increments are put together on its server before the first byte comes: all of the disk is read.
+BACKUP_PATIENCE_S = 12 * 3600.0
 # The size goes before the content, so that the stream's length is known.
 _CAT = 'set -eu; stat -Lc %s -- "$1"; exec cat -- "$1"\n'
 _READ_AT = 'set -eu; tail -c "+$2" -- "$1" | head -c "$3" | base64 -w 0\n'
@@ -113,13 +115,30 @@ def ssh_size(driver: Driver, where: source.Ssh) -> int:
 
 
 def downloaded(driver: Driver, wanted: Wanted, url: str) -> Generator[bytes, None, None]:
-    """What OpenNebula's downloader.sh fetches, as it is: decompression and digests are ours."""
+    """What OpenNebula's downloader.sh fetches, as it is: decompression and digests are ours.
+
+    StateError when that is nothing: downloader.sh has been seen to end well with an empty answer where the
+    backup could not be read (OpenNebula/one, 7187).
+    """
+    what = f"downloading {source.shown(url)}"
+    blocks = _fetched(driver, wanted, url, what)
+    with closing(blocks):
+        first = next(blocks, b"")
+        if not first:
+            raise StateError(f"{what} failed: nothing came; look at OpenNebula's log of its datastore")
+        yield first
+        yield from blocks
+
+
+def _fetched(driver: Driver, wanted: Wanted, url: str, what: str) -> Generator[bytes, None, None]:
     location = driver.environ.get("ONE_LOCATION", "")
     script = f"{location}/var" if location else "/var/lib/one"
-    command = [f"{script}/remotes/datastore/downloader.sh", "--nodecomp", url, "-"]
+    exact = backupurl.exact(url)
+    command = [f"{script}/remotes/datastore/downloader.sh", "--nodecomp", exact, "-"]
     argv = ["bash", "-c", _DOWNLOAD, "storpool-addon", *command]
     document = base64.b64encode(_marketplace(wanted.marketplace))
-    return fetch.of_command(driver.processes, argv, f"downloading {source.shown(url)}", document)
+    first_s = BACKUP_PATIENCE_S if backupurl.is_of_backup(url) else fetch.STALL_S
+    return fetch.of_command(driver.processes, argv, what, document, first_s=first_s)
 
 
 def _begin(driver: Driver, wanted: Wanted, stack: ExitStack) -> _Begun:

@@ -8,10 +8,12 @@ import re
 import select
 import subprocess
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from storpool_addon.errors import HostError, StateError
 from storpool_addon.hosts.longwork import WATCH
+from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.process import Finished, Processes, describe
 
 if TYPE_CHECKING:
@@ -23,8 +25,10 @@ CONVERT_TIMEOUT_S = 24 * 3600.0
 STALL_S = 900.0
 REPORT_EVERY_S = 5.0
 
+# StorPool answers an attach when the device is there; udev's link to it may come a moment later.
+_WAIT = PRELUDE + 'wait_for "${@: -1}"\n'
 # A bridge must not go on writing when we are gone.
-_WATCHED = WATCH + 'watched "$@"\n'
+_WATCHED = _WAIT + WATCH + 'watched "$@"\n'
 _FROM_STDIN = 'exec "$@"\n'
 _PROGRESS = re.compile(rb"\((\d+)\.\d+/100%\)")
 
@@ -80,12 +84,33 @@ def convert(
 
     Raises HostError when qemu-img fails or does not move.
     """
-    command = ["qemu-img", "convert", "-p", "-n", "--target-is-zero", "-t", "writeback", "-O", "raw"]
-    script = _WATCHED if image.stdin is None else _FROM_STDIN
-    argv = shell.command(script, *command, image.spec, device, timeout_s=CONVERT_TIMEOUT_S)
+    _copied(processes, shell, ["--target-is-zero", image.spec, device], image.stdin, what, log)
+
+
+def copy_device(
+    processes: Processes, shell: Shell, source: str, device: str, what: str, log: Callable[[str], None]
+) -> None:
+    """Write all of one device into another, its zeros too.
+
+    Raises HostError when qemu-img fails or does not move.
+    """
+    _copied(processes, shell, ["-f", "raw", source, device], None, what, log)
+
+
+def _copied(
+    processes: Processes,
+    shell: Shell,
+    arguments: Sequence[str],
+    stdin: int | None,
+    what: str,
+    log: Callable[[str], None],
+) -> None:
+    command = ["qemu-img", "convert", "-p", "-n", "-t", "writeback", "-O", "raw", *arguments]
+    script = _WATCHED if stdin is None else _WAIT + _FROM_STDIN
+    argv = shell.command(script, *command, timeout_s=CONVERT_TIMEOUT_S)
     receiving, sending = os.pipe()
     try:
-        child = processes.start(argv, stdin=receiving if image.stdin is None else image.stdin)
+        child = processes.start(argv, stdin=receiving if stdin is None else stdin)
         os.close(receiving)
         receiving = -1
         _follow(child, shell, what, log)

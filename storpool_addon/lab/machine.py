@@ -30,6 +30,7 @@ class Record:
     host_id: int
     system: Datastore
     action: int = 0
+    stopped: int = 0
 
     def document(self, vm_id: int, version: str) -> str:
         """`<HISTORY>`."""
@@ -47,7 +48,14 @@ class Record:
             ),
             cdata("VM_MAD", "kvm") + cdata("TM_MAD", self.system.tm_mad),
             elements(
-                DS_ID=self.system.id, **plan, PSTIME=0, PETIME=0, RSTIME=0, RETIME=0, ESTIME=0, EETIME=0
+                DS_ID=self.system.id,
+                **plan,
+                PSTIME=0,
+                PETIME=0,
+                RSTIME=0,
+                RETIME=self.stopped,
+                ESTIME=0,
+                EETIME=0,
             ),
             elements(ACTION=self.action, UID=2, GID=1, REQUEST_ID=4512),
         )

@@ -15,7 +15,10 @@ __all__ = ["Disk", "History", "Snapshot", "Vm", "VmSnapshot"]
 
 
 class History(NamedTuple):
-    """A stay of the VM on a host. hid, ds_id: OpenNebula's ids of the host and of the system datastore."""
+    """A stay of the VM on a host. hid, ds_id: OpenNebula's ids of the host and of the system datastore.
+
+    retime: when the VM stopped running there, in seconds since 1970; 0 while it runs, or when it never did.
+    """
 
     seq: int
     hostname: str
@@ -24,6 +27,7 @@ class History(NamedTuple):
     tm_mad: str
     vm_mad: str
     action: int
+    retime: int = 0
 
 
 class VmSnapshot(NamedTuple):
@@ -143,6 +147,7 @@ def _history(node: Node) -> History:
         tm_mad=node.text("TM_MAD"),
         vm_mad=node.text("VM_MAD"),
         action=node.number("ACTION", 0),
+        retime=node.number("RETIME", 0),
     )
 
 

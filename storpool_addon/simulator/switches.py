@@ -25,6 +25,9 @@ class Switches(NamedTuple):
     revert_size: bool = True  # VolumeRevert knows revertSize
     revert_keeps_tags: bool = True  # tags survive VolumeRevert
     revert_keeps_limits: bool = True  # iops and bw survive VolumeRevert
+    revert_foreign: str = (
+        "allow"  # VolumeRevert to a snapshot not of the volume: allow, refuse (invalidParam)
+    )
     freeze_attached: str = "busy"  # VolumeFreeze of an attached volume: busy, allow
     delete_attached_error: str = "busy"  # name of the error for deleting an attached snapshot
     deletion_delay_s: float = 1.0  # how long a deleted snapshot lingers under a name with *
@@ -78,6 +81,7 @@ _CHOICES = {
     "empty_name": ("unnamed", "auto"),
     "tags": ("merge", "replace"),
     "revert_attached": ("busy", "allow"),
+    "revert_foreign": ("allow", "refuse"),
     "freeze_attached": ("busy", "allow"),
     "attach_expiry": ("error", "ok"),
     "detach_down": ("ok", "force", "wait"),

@@ -15,6 +15,7 @@ from storpool_addon.simulator import Simulator
 from storpool_addon.simulator.cluster import Cluster
 from storpool_addon.simulator.population import populate
 from storpool_addon.simulator.records import Attachment, Export, Location, Volume
+from storpool_addon.simulator.switches import Switches
 
 NODES = ("node1", "node2", "node3")
 SECOND_DATASTORE = 102
@@ -110,6 +111,7 @@ class Ground(Lab):
         for each in self.simulators:
             _empty_cluster(each.cluster, self._crowd)
             each.requests.clear()
+            each.switches = Switches()
         _forget(self.oned)
         for host in (self.hosts.frontend, *self.hosts.nodes.values()):
             _empty(host.path("/var/lib/one"), _KEPT)

@@ -221,6 +221,8 @@ def volume_revert(cluster: Cluster, request: Request) -> Json:
         volume = cluster.volume(request.args[0])
         _check_detached(cluster, volume, cluster.switches.revert_attached)
         source = cluster.usable_snapshot(values["toSnapshot"])
+        if cluster.switches.revert_foreign == "refuse" and source not in ancestors(cluster, volume):
+            raise invalid(f"'{source.title}' is not a snapshot of volume '{volume.title}'")
         if values.get("revertSize"):
             volume = content.resized(cluster, volume, source.size)
         volume = content.replaced(cluster, volume, source)

@@ -1,0 +1,71 @@
+"""Several steps of an action at once, each of which waits for child processes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Callable
+
+from storpool_addon.hosts.process import Processes
+
+AT_ONCE = 4
+_LOOK_S = 0.2
+
+
+def each_at_once(processes: Processes, steps: Sequence[Callable[[], None]]) -> None:
+    """Carry all steps out, a few at a time; the first failure ends the children of all and is raised.
+
+    Nothing of them runs any more when this returns, whatever ended it, a signal too. The steps must call
+    nobody but children: an adapter's connection belongs to one thread.
+    """
+    if len(steps) <= 1:
+        for step in steps:
+            step()
+        return
+    crew = _Crew(steps)
+    try:
+        crew.wait()
+    finally:
+        crew.stopped = True
+        while crew.is_busy:
+            processes.close()
+            crew.wait(_LOOK_S)
+    if crew.failures:
+        raise crew.failures[0]
+
+
+class _Crew:
+    def __init__(self, steps: Sequence[Callable[[], None]]) -> None:
+        self._waiting = list(steps)
+        self.failures: list[BaseException] = []
+        self.stopped = False
+        self._threads = [
+            threading.Thread(target=self._work, daemon=True) for _ in range(min(AT_ONCE, len(steps)))
+        ]
+        for each in self._threads:
+            each.start()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything still runs."""
+        return any(each.is_alive() for each in self._threads)
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Until all has ended, or something failed."""
+        waited = 0.0
+        while self.is_busy and not self.failures and (timeout_s is None or waited < timeout_s):
+            for each in self._threads:
+                each.join(_LOOK_S / len(self._threads))
+            waited += _LOOK_S
+
+    def _work(self) -> None:
+        while not self.stopped:
+            try:
+                step = self._waiting.pop(0)
+            except IndexError:
+                return
+            try:
+                step()
+            except BaseException as failure:
+                self.failures.append(failure)
+                self.stopped = True

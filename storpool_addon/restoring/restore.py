@@ -1,0 +1,66 @@
+"""`restore`: the disks of a VM that is off become what a backup of it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from storpool_addon import names
+from storpool_addon.errors import UsageError
+from storpool_addon.hosts import vmdir
+from storpool_addon.opennebula.location import Location
+from storpool_addon.opennebula.protocol import number, protocol
+from storpool_addon.opennebula.vm import Vm
+from storpool_addon.restoring import filling, listing, swapping, work
+from storpool_addon.restoring.work import Work
+from storpool_addon.tm import disks
+from storpool_addon.undo import Undo
+
+if TYPE_CHECKING:
+    from storpool_addon.driver import Driver
+
+ALL = -1
+
+
+@protocol(home=Location.parse, vm_id=number, image_id=number, increment=number, disk_id=number)
+def restore(driver: Driver, home: Location, vm_id: int, image_id: int, increment: int, disk_id: int) -> None:
+    """All disks that a backup holds (disk_id -1), or one of them; increment -1 is the newest."""
+    vmdir.check(home.path, vm_id)
+    if increment < ALL or disk_id < ALL:
+        raise UsageError(f"increment {increment} and disk {disk_id}: only -1 may be negative")
+    vm = driver.one.vm(vm_id)
+    backup = listing.read(driver, vm_id, image_id, increment)
+    works = work.plan(driver, vm, home, backup, disk_id)
+    with ExitStack() as stack:
+        for each in sorted(works, key=lambda each: each.disk.volume):
+            stack.enter_context(driver.exclusive(each.disk.volume))
+        with Undo(driver.log) as undo:
+            filling.fill(driver, undo, works, home.host)
+            swapping.swap(driver, undo, works, home.host)
+        for each in works:
+            for name in _former_snapshots(vm, each):
+                each.snapshots.delete(name)
+        if disk_id == ALL:
+            _drop_others(driver, vm, works)
+        swapping.forget(works)
+
+
+def _former_snapshots(vm: Vm, each: Work) -> Iterator[str]:
+    """Snapshots of what the disk held: oned forgets them (LifeCycleStates.cc, RESTORE)."""
+    volume = each.disk.volume
+    for snapshot in vm.snapshots_of(each.disk.disk.disk_id):
+        yield names.disk_snapshot(volume, snapshot.id)
+    for whole in vm.vm_snapshots:
+        if whole.hypervisor_id:
+            yield names.vm_snapshot(volume, whole.hypervisor_id)
+
+
+def _drop_others(driver: Driver, vm: Vm, works: Sequence[Work]) -> None:
+    """The parts of VM snapshots that are of disks without a backup."""
+    done = {each.disk.volume for each in works}
+    for disk in disks.on_storpool(driver, vm) if vm.vm_snapshots else ():
+        for whole in vm.vm_snapshots if disk.volume not in done else ():
+            if whole.hypervisor_id:
+                name = names.vm_snapshot(disk.volume, whole.hypervisor_id)
+                driver.snapshots(disk.datastore).delete(name)
