@@ -122,13 +122,12 @@ def of_command(
     what: str,
     data: bytes = b"",
     *,
-    first_s: float = STALL_S,
-    stall_s: float = STALL_S,
+    first_s: float = 0.0,
 ) -> Generator[bytes, None, None]:
-    """What a program prints; StateError when it fails or is silent for longer than stall_s.
+    """What a program prints; StateError when it fails or is silent for too long.
 
     data: what it is given on standard input, at most what fits in a pipe (64 KiB). first_s: how long it may
-    be silent before its first byte.
+    be silent before its first byte, where that is longer than afterwards.
     """
     receiving, sending = os.pipe()
     try:
@@ -138,22 +137,22 @@ def of_command(
         os.close(receiving)
         os.close(sending)
     try:
-        yield from _printed(child, what, first_s, stall_s)
-        processes.finish(child, timeout_s=stall_s)
+        yield from _printed(child, what, max(first_s, STALL_S))
+        processes.finish(child, timeout_s=STALL_S)
     except Finished as ended:
-        raise StateError(f"{what} failed: {describe(ended, stall_s)}") from None
+        raise StateError(f"{what} failed: {describe(ended, STALL_S)}") from None
     finally:
         with contextlib.suppress(ValueError):
             processes.end(child)
 
 
-def _printed(child: subprocess.Popen[bytes], what: str, wait_s: float, stall_s: float) -> Iterator[bytes]:
+def _printed(child: subprocess.Popen[bytes], what: str, wait_s: float) -> Iterator[bytes]:
     assert child.stdout is not None
     output = child.stdout.fileno()
     while True:
         if not select.select([output], [], [], wait_s)[0]:
             raise StateError(f"{what} failed: no data for {wait_s:g} s")
-        wait_s = stall_s
+        wait_s = STALL_S
         block = os.read(output, BLOCK)
         if not block:
             return

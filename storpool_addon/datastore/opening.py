@@ -137,7 +137,7 @@ def _fetched(driver: Driver, wanted: Wanted, url: str, what: str) -> Generator[b
     command = [f"{script}/remotes/datastore/downloader.sh", "--nodecomp", exact, "-"]
     argv = ["bash", "-c", _DOWNLOAD, "storpool-addon", *command]
     document = base64.b64encode(_marketplace(wanted.marketplace))
-    first_s = BACKUP_PATIENCE_S if backupurl.is_of_backup(url) else fetch.STALL_S
+    first_s = BACKUP_PATIENCE_S if backupurl.is_of_backup(url) else 0.0
     return fetch.of_command(driver.processes, argv, what, document, first_s=first_s)
 
 

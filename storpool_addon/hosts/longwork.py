@@ -17,7 +17,7 @@ exec 3<&0 </dev/null
 watched() {
     "$@" &
     local tool=$! code=0
-    { read -r _ <&3; kill "$tool"; } >/dev/null 2>&1 &
+    { read -r _ <&3 || :; kill "$tool"; } >/dev/null 2>&1 &
     local watcher=$!
     wait "$tool" || code=$?
     kill "$watcher" 2>/dev/null || :

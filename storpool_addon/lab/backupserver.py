@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from typing import Callable, NoReturn
 from xml.etree import ElementTree
 
@@ -143,15 +144,14 @@ def download(store: str, args: list[str]) -> str:
         # A chain of one is read by the path that the URL ends with.
         _give(os.path.join(store, *tokens[-3:]), target)
         return ""
-    for backing, path in zip(paths, paths[1:]):
-        _run("qemu-img", "rebase", "-u", "-F", "qcow2", "-b", backing, path)
-    whole = f"{paths[-1]}.{os.getpid()}"
-    try:
-        _run("qemu-img", "convert", "-O", "qcow2", paths[-1], whole)
+    # OpenNebula does this where the files are, and leaves them chained.
+    with tempfile.TemporaryDirectory() as directory:
+        copies = [shutil.copy(path, os.path.join(directory, os.path.basename(path))) for path in paths]
+        for backing, path in zip(copies, copies[1:]):
+            _run("qemu-img", "rebase", "-u", "-F", "qcow2", "-b", backing, path)
+        whole = os.path.join(directory, "whole")
+        _run("qemu-img", "convert", "-O", "qcow2", copies[-1], whole)
         _give(whole, target)
-    finally:
-        if os.path.exists(whole):
-            os.unlink(whole)
     return ""
 
 

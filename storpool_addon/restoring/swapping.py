@@ -26,15 +26,19 @@ _OTHER_TROUBLE = ("busy", "objectDoesNotExist", "insufficientResources")
 
 
 class Swap(NamedTuple):
-    """A disk on its way."""
+    """A disk on its way.
+
+    begun: its volume, once that may hold something else; what is kept, when an earlier run kept it.
+    """
 
     work: Work
     revert: Revert
+    begun: set[str]
 
 
 def swap(driver: Driver, undo: Undo, works: Sequence[Work], host: str) -> None:
     """Replace the content of all disks; detached meanwhile, so that no half of it can be started."""
-    swaps = [Swap(work, work.snapshots.plan_revert(work.disk.volume, work.whole)) for work in works]
+    swaps = [Swap(work, work.snapshots.plan_revert(work.disk.volume, work.whole), set()) for work in works]
     shell = driver.hosts.on(host)
     _take_off(undo, works, shell)
     for each in swaps:
@@ -68,23 +72,20 @@ def _take_off(undo: Undo, works: Sequence[Work], shell: Shell) -> None:
 def _set_aside(undo: Undo, each: Swap) -> None:
     """Keep what the disk holds, for DELAY_DELETE and for the way back."""
     work, before = each.work, each.revert.before
+    undo.add(f"give volume {work.disk.volume} what it held before", _go_back, each)
     if work.snapshots.find(work.kept) is not None:
         # An interrupted run has kept it, and may have replaced it already.
+        each.begun.add(work.kept)
         return
     kept_s = work.config.delay_delete_s or SAFE_S
-    undo.add(f"delete snapshot {work.kept}", work.snapshots.delete, work.kept)
+    own = tags.deleted(work.config, before.name, before.tags)
     with uninterrupted():
-        work.snapshots.take(
-            work.disk.volume,
-            work.kept,
-            tags.deleted(work.config, before.name, before.tags),
-            delete_after_s=kept_s,
-        )
+        work.snapshots.take(work.disk.volume, work.kept, own, delete_after_s=kept_s)
 
 
 def _replace(driver: Driver, undo: Undo, each: Swap, shell: Shell) -> None:
     volume = each.work.disk.volume
-    undo.add(f"give volume {volume} what it held before", _go_back, each)
+    each.begun.add(volume)
     try:
         with uninterrupted():
             each.work.snapshots.carry_out(each.revert, keep_size=True)
@@ -119,8 +120,13 @@ def _write(driver: Driver, undo: Undo, each: Swap, shell: Shell) -> None:
 
 
 def _go_back(each: Swap) -> None:
-    each.work.disk.volumes.release([each.work.disk.volume])
-    each.work.snapshots.revert(each.work.disk.volume, each.work.kept, keep_size=False)
+    """What was kept goes only once the disk holds it again: until then there is no other copy of it."""
+    work, volume = each.work, each.work.disk.volume
+    if each.begun:
+        work.disk.volumes.release([volume])
+        work.snapshots.revert(volume, work.kept, keep_size=False)
+    if work.kept not in each.begun:
+        work.snapshots.delete(work.kept)
 
 
 def _own_again(each: Swap) -> None:

@@ -106,6 +106,15 @@ def test_program_that_is_silent_is_ended(processes: Processes, monkeypatch: pyte
     assert time.monotonic() - begin < 5
 
 
+def test_program_may_be_given_time_to_begin(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "STALL_S", 0.2)
+    argv = ["bash", "-c", "sleep 0.6; echo data; sleep 60"]
+    blocks = fetch.of_command(processes, argv, "reading it", first_s=20)
+    assert next(blocks) == b"data\n"
+    with pytest.raises(StateError, match=r"no data for 0.2 s"):
+        next(blocks)
+
+
 def test_program_that_is_not_read_to_its_end_is_ended(processes: Processes) -> None:
     blocks = fetch.of_command(processes, ["bash", "-c", "echo $$; exec sleep 60"], "reading it")
     pid = int(next(blocks))

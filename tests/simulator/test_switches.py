@@ -83,6 +83,14 @@ def attach(world: World) -> None:
     world.reassign({"volume": "v", "rw": [11]})
 
 
+def revert_foreign(world: World) -> str:
+    world.create("other")
+    world.post("VolumeSnapshot/other", {"name": "s"})
+    world.post("VolumeSnapshot/v", {"name": "own"})
+    assert world.error(world.post, "VolumeRevert/v", {"toSnapshot": "own"}) == ""
+    return world.error(world.post, "VolumeRevert/v", {"toSnapshot": "s"})
+
+
 def revert_attached(world: World) -> str:
     world.post("VolumeSnapshot/v", {"name": "empty"})
     attach(world)
@@ -216,6 +224,8 @@ CASES: list[tuple[str, Any, Probe, object]] = [
     ("shrink_error", "other", shrink, "other"),
     ("revert_attached", "busy", revert_attached, "busy"),
     ("revert_attached", "allow", revert_attached, ""),
+    ("revert_foreign", "allow", revert_foreign, ""),
+    ("revert_foreign", "refuse", revert_foreign, "invalidParam"),
     ("revert_size", True, revert_size, ""),
     ("revert_size", False, revert_size, "invalidParam"),
     ("revert_keeps_tags", True, tags_after_revert, {"a": "1"}),

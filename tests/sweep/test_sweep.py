@@ -13,7 +13,15 @@ from typing import NamedTuple
 import pytest
 
 from storpool_addon.lab.conductor import Fault
-from tests.sweep import backup_rows, datastore_rows, engine, restore_rows, shared_rows, snapshot_rows, transfer_rows
+from tests.sweep import (
+    backup_rows,
+    datastore_rows,
+    engine,
+    restore_rows,
+    shared_rows,
+    snapshot_rows,
+    transfer_rows,
+)
 from tests.sweep.engine import Place, Standard
 from tests.sweep.row import Row
 
@@ -22,6 +30,7 @@ ROWS = [
     *transfer_rows.ROWS,
     *backup_rows.ROWS,
     *restore_rows.ROWS,
+    *(restore_rows.MORE if FULL else ()),
     *snapshot_rows.ROWS,
     *(snapshot_rows.MORE if FULL else ()),
     *shared_rows.ROWS,
