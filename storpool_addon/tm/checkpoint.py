@@ -143,7 +143,7 @@ def take_out_archive(driver: Driver, vm: Vm, system: Datastore, place: Location)
     with uninterrupted():
         volumes.place([Placement(name, driver.client_id(place.host, vm, system))])
     file = f"{place.directory}/checkpoint"
-    savefile.unpack(driver.hosts.on(place.host), file, name, config.sp_compression)
+    savefile.unpack(driver.hosts.on(place.host), file, volumes.api.reference(name), config.sp_compression)
     volumes.delete(name)
 
 

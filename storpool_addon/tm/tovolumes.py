@@ -85,7 +85,7 @@ def move(driver: Driver, file: File) -> None:
             file.volumes.place([Placement(file.volume, client)])
             _compare(shell, file, file.path)
             _check_still_off(driver, file.vm)
-            diskfile.replace(shell, file.path, file.volume)
+            diskfile.replace(shell, file.path, file.volumes.api.reference(file.volume))
         kept = file.path + diskfile.KEPT
         _check_still_off(driver, file.vm, f"; it may have begun with {kept}, which is kept")
         _compare(shell, file, kept)
@@ -97,13 +97,13 @@ def _fill(driver: Driver, shell: Shell, file: File, client: int) -> None:
     template = names.template(file.volumes.config.one_px, file.system.id)
     with Undo(driver.log) as undo:
         draft.create(undo, size=file.size, template=template, tags=file.tags)
-        diskfile.copy(shell, file.path, file.volume)
+        diskfile.copy(shell, file.path, file.volumes.api.reference(file.volume))
         _compare(shell, file, file.path)
         draft.finish()
 
 
 def _compare(shell: Shell, file: File, path: str) -> None:
-    if not diskfile.is_same(shell, path, file.volume):
+    if not diskfile.is_same(shell, path, file.volumes.api.reference(file.volume)):
         raise StateError(
             f"volume {file.volume} holds something else than {file.host}:{path}; remove the one that is old"
         )

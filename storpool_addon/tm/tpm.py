@@ -46,7 +46,7 @@ def _save(driver: Driver, volumes: Volumes, vm: Vm, system: Datastore, name: str
         with uninterrupted():
             volumes.ensure(name, size=SIZE, template=template, tags=wanted)
             _attach(driver, volumes, undo, vm, system, name, place.host)
-        vtpm.save(driver.hosts.on(place.host), place.directory, name, SIZE)
+        vtpm.save(driver.hosts.on(place.host), place.directory, volumes.api.reference(name), SIZE)
         volumes.release([name])
 
 
@@ -81,7 +81,7 @@ def _restore(driver: Driver, volumes: Volumes, vm: Vm, system: Datastore, name: 
         with uninterrupted():
             _attach(driver, volumes, undo, vm, system, name, place.host)
         try:
-            vtpm.restore(driver.hosts.on(place.host), place.directory, name)
+            vtpm.restore(driver.hosts.on(place.host), place.directory, volumes.api.reference(name))
         except HostUnreachable:
             raise
         except HostError as error:

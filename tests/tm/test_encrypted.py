@@ -30,12 +30,16 @@ def test_a_vms_whole_life(secretive: Lab) -> None:
     vm = lab.vms.create(image, copy, Volatile(4), Volatile(4, "swap"), context=False)
     lab.do(lab.vms.deploy(vm, "node1"))
     lab.do(lab.vms.resize_disk(vm, 0, 8))
+    saved = lab.do(lab.saving.disk_saveas(vm, 0))
+    lab.do(lab.disk_snapshots.create(vm, 0))
     lab.do(lab.vms.live_migrate(vm, "node2"))
     lab.do(lab.vms.stop(vm))
     lab.do(lab.vms.resume(vm, "node1"))
     lab.do(lab.vms.terminate(vm))
     for datastore in lab.oned.datastores.values():
         lab.do(lab.images.monitor(datastore))
+    lab.do(lab.market.create(saved))
+    lab.do(lab.images.delete(saved))
     lab.do(lab.images.delete(image))
     lab.do(lab.images.delete(copy))
     assert cloud.volumes(lab) == set()
@@ -60,7 +64,11 @@ def image_clone(lab: Lab) -> Command:
     return next(lab.images.clone(lab.give_image()))
 
 
-@pytest.mark.parametrize("action", [transfer, image_clone])
+def export(lab: Lab) -> Command:
+    return lab.market.export(lab.give_image(), 31)
+
+
+@pytest.mark.parametrize("action", [transfer, image_clone, export])
 def test_an_account_that_may_not_decrypt(secretive: Lab, action: object) -> None:
     secretive.oned.may_decrypt = False
     command = action(secretive)  # type: ignore[operator]
