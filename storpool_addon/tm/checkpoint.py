@@ -96,6 +96,7 @@ def postsave(
     with _whatever_fails(driver, f"the link {file} stays there"):
         vmdir.unlink(driver.hosts.on(host), [file])
     with _whatever_fails(driver, f"volume {memory.volume} stays attached to {host}"):
+        memory.volumes.owned(memory.volume)
         memory.volumes.release([memory.volume], force=False)
 
 

@@ -47,10 +47,9 @@ def provide(driver: Driver, vm: Vm, system: Datastore, host: str) -> list[str]:
         return []
     volumes = driver.volumes(system)
     name = names.nvram(volumes.config.one_px, vm.id)
-    if not is_finished(volumes, name):
-        with driver.exclusive(name):
-            if not is_finished(volumes, name):
-                _make(driver, vm, system, name, host, wish)
+    with driver.exclusive(name):
+        if not is_finished(volumes, name):
+            _make(driver, vm, system, name, host, wish)
     return [name]
 
 

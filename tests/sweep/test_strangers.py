@@ -20,6 +20,8 @@ MAKE = {
     "mkimage": "one-sys-42-0-raw", "mkimage-ext4": "one-sys-42-0-raw", "mkswap": "one-sys-42-0-swap",
     "context": "one-sys-42-0-iso", "cp-raw": "one-img-7", "cp-qcow2": "one-img-7", "cp-http": "one-img-7",
     "mkfs": "one-img-7", "mkfs-ext4": "one-img-7", "image-clone": "one-img-8",
+    "presave": "one-sys-42-rawcheckpoint", "context-nvram": "one-sys-42-NVRAM",
+    "mv-directory-10-state": "one-sys-42-SWTPM",
 }  # fmt: skip
 # These touch no volume, or (the step of a move that is for the directory) those that are found and ours.
 OTHERS = {"stat", "mkfs-save-as", "ds-monitor", "tm-monitor", "image-clone-across"}
@@ -44,8 +46,9 @@ def test_a_stranger_of_the_same_name_is_left_alone(name: str, place: Place) -> N
     row = BY_NAME[name]
     with place.world(row._replace(prepare=partial(given_away, row))) as there:
         result = there.run()
-        assert result.exit_code == 1, result
-        assert "not ours" in result.stderr and result.stderr.count("\n") == 1
+        # A clean-up that nobody waits for says it in the log alone.
+        assert result.exit_code == (0 if row.forgives else 1), result
+        assert row.forgives or ("not ours" in result.stderr and result.stderr.count("\n") == 1)
         left = picture.difference(
             picture.without_hosts(there.before), picture.without_hosts(picture.take(there.lab))
         )
