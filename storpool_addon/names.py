@@ -81,6 +81,12 @@ def context(px: str, vm_id: int, disk_id: int) -> str:
     return _checked(f"{px}-sys-{vm_id}-{disk_id}-iso")
 
 
+def is_context(px: str, name: str) -> bool:
+    """Whether this is the name of a context image."""
+    found = parse(px, name)
+    return found is not None and found.kind == "context"
+
+
 def nvram(px: str, vm_id: int) -> str:
     """The UEFI variables."""
     return _checked(f"{px}-sys-{vm_id}-NVRAM")

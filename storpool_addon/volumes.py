@@ -181,27 +181,44 @@ class Volumes(Attaching):
         volume = self.find(name)
         if volume is None:
             raise StateError(f"{name} cannot be made: StorPool has a snapshot of that name; rename it")
-        for key, value in tags.items():
-            if volume.tags.get(key, "") != value and key in self.config.identity_tags:
-                there = volume.tags.get(key, "")
+        # baseOn makes a transient snapshot `<volume>@<id>` and clones that.
+        parent = volume.parent_name.partition("@")[0]
+        same_origin = origin is not None and parent == origin
+        for key in self.config.identity_tags:
+            there, value = volume.tags.get(key, ""), tags.get(key, "")
+            if key in tags and there != value and (there or not same_origin):
                 raise StateError(
                     f"volume {name} exists and is another's ({key} is {there!r}, not {value!r}); rename it"
                 )
-        # baseOn makes a transient snapshot `<volume>@<id>` and clones that.
-        parent = volume.parent_name.partition("@")[0]
         # In a multicluster a volume may have gone to a cluster where what it stands on has no name.
         nameless = self.api.spans_clusters and (not parent or parent.startswith("~"))
-        if origin is not None and parent != origin and not nameless:
+        if origin is not None and not same_origin and not nameless:
             raise StateError(
                 f"volume {name} exists and is a clone of {parent or 'nothing'}, not of {origin}; rename it"
             )
         if size is not None:
             self.grow(volume, size)
+        if same_origin:
+            self._complete_tags(volume, tags)
+
+    def _complete_tags(self, volume: Volume, tags: Mapping[str, str]) -> None:
+        """Give a volume the tags that it lacks.
+
+        The bash addon makes a volume first and tags it then. One that a crash left without tags, and of which
+        an operator has said that it is ours, is what was to be made.
+        """
+        keys = (*self.config.identity_tags, "type", "qc")
+        missing = {key: tags[key] for key in keys if tags.get(key) and not volume.tags.get(key)}
+        if missing:
+            self.tag(volume.name, missing)
 
     def check_ours(self, kind: str, name: str, tags: Mapping[str, str]) -> None:
         """StateError unless the tags say that this OpenNebula made it."""
         key, ours = self.config.loc_tag, self.config.loc_tag_val
         theirs = tags.get(key, "")
+        if not theirs and not self.config.tag_context_iso and names.is_context(self.config.one_px, name):
+            # The bash addon leaves them without any tag then.
+            return
         if theirs != ours:
             raise StateError(
                 f"{kind} {name} is not ours (tag {key} is {theirs!r}, not {ours!r}) and is left alone;"

@@ -107,14 +107,11 @@ def _datastore_id(vm: Vm, disk: Disk) -> int:
 
 def volume_name(config: Config, vm: Vm, disk: Disk) -> str:
     """The volume behind a disk; the names are those of the bash addon, and stay."""
-    if disk.is_volatile:
-        return names.volatile(config.one_px, vm.id, disk.disk_id, swap=disk.is_swap)
-    if not disk.source:
+    if not disk.is_volatile and not disk.source:
         raise StateError(
             f"disk {disk.disk_id} of VM {vm.id} has no SOURCE in OpenNebula; detach and attach it anew"
         )
-    image = names.of_source(disk.source)
-    return names.vm_disk(image, vm.id, disk.disk_id) if has_own_volume(disk) else image
+    return names.of_disk(config.one_px, vm.id, disk)
 
 
 def size_of(disk: Subject, size_mib: int) -> int:

@@ -13,7 +13,9 @@ from storpool_addon.tm import cdrom, disks, sharing
 from storpool_addon.tm.disks import Subject
 
 if TYPE_CHECKING:
+    from storpool_addon.config import Config
     from storpool_addon.driver import Driver
+    from storpool_addon.opennebula.vm import Vm
 
 
 @protocol(target=Location.parse, vm_id=number, datastore_id=number)
@@ -101,12 +103,16 @@ def _forget_snapshots(driver: Driver, disk: Subject) -> None:
 
 def _snapshots(disk: Subject) -> list[str]:
     """Snapshots that go with a disk, by the exact names that oned knows them by."""
-    vm = disk.vm
-    found = [names.disk_snapshot(disk.volume, each.id) for each in vm.snapshots_of(disk.disk.disk_id)]
+    found = [names.disk_snapshot(disk.volume, each.id) for each in disk.vm.snapshots_of(disk.disk.disk_id)]
+    return found + _parts(disk.config, disk.vm, disk.volume)
+
+
+def _parts(config: Config, vm: Vm, volume: str) -> list[str]:
+    """A volume's parts of VM snapshots, if they go with the VM."""
     # A VM that is recreated keeps its VM snapshots: oned lists them on.
-    if disk.config.vmsnapshot_delete_on_terminate and vm.lcm_state != LcmState.CLEANUP_RESUBMIT:
-        found += [names.vm_snapshot(disk.volume, each.hypervisor_id) for each in vm.vm_snapshots]
-    return found
+    if not config.vmsnapshot_delete_on_terminate or vm.lcm_state == LcmState.CLEANUP_RESUBMIT:
+        return []
+    return [names.vm_snapshot(volume, each.hypervisor_id) for each in vm.vm_snapshots if each.hypervisor_id]
 
 
 def _delete_directory(driver: Driver, target: Location, vm_id: int, datastore_id: int) -> None:
@@ -117,13 +123,22 @@ def _delete_directory(driver: Driver, target: Location, vm_id: int, datastore_id
     # Saved memory too, which may be there in any state: what saved it may have been switched off since.
     for name in sorted({*disks.home_volume_names(config, vm), names.checkpoint(config.one_px, vm.id)}):
         # The guest's UEFI variables are no less its own than its disks; the other two are made anew.
-        volumes.delete(name, keep=name == names.nvram(config.one_px, vm.id))
+        kept = name == names.nvram(config.one_px, vm.id)
+        volumes.delete(name, keep=kept, snapshots=_parts(config, vm, name))
+    for name in _unaddressed(config, vm):
+        volumes.delete(name, snapshots=_parts(config, vm, name))
     if config.sp_checkpoint:
         volumes.delete(names.checkpoint_archive(config.one_px, vm.id), keep=False)
     if vm.has_tpm:
         volumes.delete(names.tpm(config.one_px, vm.id))
     with driver.dead_host_is_no_obstacle(f"{target.path} stays there"):
         vmdir.remove(driver.hosts.on(target.host), target.path)
+
+
+def _unaddressed(config: Config, vm: Vm) -> list[str]:
+    """Volatile disks of VMs so old that no driver is told of them: oned addresses a disk by its TM_MAD."""
+    old = (each for each in vm.disks if each.is_volatile and not each.tm_mad)
+    return [names.of_disk(config.one_px, vm.id, each) for each in old]
 
 
 def _unlink(driver: Driver, target: Location) -> None:
