@@ -25,11 +25,10 @@ def old(lab: Lab, host: str = "node1") -> Vm:
 
 def move(lab: Lab, vm: Vm, lcm: int) -> Command:
     vm.lcm_state = lcm
-    source = "frontend" if lcm in (9, 31) else "node1"
-    return cloud.mv(vm, source, "frontend" if lcm in (10, 30) else "node2")
+    return cloud.mv(vm, "frontend" if lcm == 31 else "node1", "frontend" if lcm == 10 else "node2")
 
 
-@pytest.mark.parametrize("lcm", [8, 43, 60, 10])
+@pytest.mark.parametrize("lcm", [43, 60, 10])
 def test_a_move_gives_the_vm_its_copy(lab: Lab, lcm: int) -> None:
     vm = old(lab)
     if lcm == 60:
@@ -45,11 +44,10 @@ def test_a_move_gives_the_vm_its_copy(lab: Lab, lcm: int) -> None:
         assert cloud.links(lab, "node2")["disk.0"] == COPY
 
 
-@pytest.mark.parametrize("lcm", [9, 31])
-def test_a_vm_that_rested_gets_its_copy(lab: Lab, lcm: int) -> None:
+def test_a_vm_that_rested_gets_its_copy(lab: Lab) -> None:
     vm = old(lab)
     cloud.attach(lab, IMAGE)
-    cloud.succeeds(lab, move(lab, vm, lcm), times=2)
+    cloud.succeeds(lab, move(lab, vm, 31), times=2)
     assert cloud.attached(lab, IMAGE, COPY) == {IMAGE: {}, COPY: {"node2": "rw"}}
 
 
