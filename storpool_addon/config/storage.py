@@ -138,8 +138,8 @@ class Disks:
     system_compatible_ds = key.words(
         "SYSTEM_COMPATIBLE_DS",
         "ceph",
-        "Other transfer managers whose disks are no files in a VM's directory: a VM that has them may be"
-        " migrated live where that is copied (also: SYSTEM_COMPATIBLE_DS[ceph]=1).",
+        "Other transfer managers whose disks a VM may have when it migrates live; they are told of it (also:"
+        " SYSTEM_COMPATIBLE_DS[ceph]=1).",
     )
     tag_context_iso = key.flag("TAG_CONTEXT_ISO", "1", "Give the context image the tags of its VM.")
     include_context_packages = key.flag(

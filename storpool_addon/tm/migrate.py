@@ -86,8 +86,8 @@ def premigrate(
     """
     vmdir.check(directory, vm_id)
     migration = Migration(vm.vm, source, target, directory, datastore_id, vm.document)
-    if _has_home(driver, migration, caller):
-        others.refuse_files(vm.vm, driver.config.system_compatible_ds)
+    if caller is None:
+        others.refuse_strangers(driver, vm.vm)
     with Undo(driver.log) as undo:
         cargo = _cargo(driver, migration, caller, undo)
         for share in cargo.shares:

@@ -42,23 +42,24 @@ class Migration(NamedTuple):
         return [self.source, self.target, self.directory, vm, datastore, disks.TM_MAD]
 
 
-def refuse_files(vm: Vm, compatible: tuple[str, ...]) -> None:
-    """StateError for a disk that may be a file in a directory that is copied while the guest writes to it.
+def refuse_strangers(driver: Driver, vm: Vm) -> None:
+    """StateError for a disk of a driver that SYSTEM_COMPATIBLE_DS does not name.
 
-    compatible: SYSTEM_COMPATIBLE_DS, the drivers whose disks all hosts can reach.
+    It may keep the disk as a file in the VM's directory, which is copied while the guest writes to it. And
+    its premigrate may take that directory for its own, as OpenNebula's tm/ssh does, and remove it there.
     """
     for disk in _disks(vm):
-        if disk.tm_mad not in compatible:
+        if disk.tm_mad not in driver.config.system_compatible_ds:
             raise StateError(
-                f"disk {disk.disk_id} of VM {vm.id} is of transfer manager {disk.tm_mad} and may be a file in"
-                " the VM's directory, which cannot be copied while the VM runs: migrate it powered off,"
-                f" or add {disk.tm_mad} to SYSTEM_COMPATIBLE_DS if all hosts reach its disks"
+                f"disk {disk.disk_id} of VM {vm.id} is of transfer manager {disk.tm_mad}, which is not in"
+                " SYSTEM_COMPATIBLE_DS: migrate the VM powered off, or add it there if all hosts reach its"
+                " disks and its premigrate leaves the VM's directory alone"
             )
 
 
 def prepare(driver: Driver, migration: Migration, undo: Undo) -> None:
     """premigrate of the others: the migration must not begin when one of them cannot follow."""
-    for name in _names(migration.vm):
+    for name in _names(driver, migration.vm):
         undo.add(f"tell {name} of the failure", _tell, driver, name, "failmigrate", migration)
         _run(driver, name, "premigrate", migration)
 
@@ -78,7 +79,7 @@ def told(driver: Driver, action: str, migration: Migration, *, by: str | None) -
 
 
 def _tell_all(driver: Driver, action: str, migration: Migration, by: str | None) -> None:
-    for name in _names(migration.vm) if by is None else ():
+    for name in _names(driver, migration.vm) if by is None else ():
         _tell(driver, name, action, migration)
 
 
@@ -104,8 +105,9 @@ def _run(driver: Driver, name: str, action: str, migration: Migration) -> None:
     driver.processes.run([script, *migration.words], what=what, timeout_s=TIMEOUT_S, stdin=migration.document)
 
 
-def _names(vm: Vm) -> list[str]:
-    return list(dict.fromkeys(disk.tm_mad for disk in _disks(vm)))
+def _names(driver: Driver, vm: Vm) -> list[str]:
+    found = dict.fromkeys(disk.tm_mad for disk in _disks(vm))
+    return [name for name in found if name in driver.config.system_compatible_ds]
 
 
 def _disks(vm: Vm) -> list[Disk]:

@@ -185,27 +185,34 @@ def test_another_driver_does_not_stop_what_has_to_be_done(lab: Lab, script: str)
 
 
 @pytest.mark.parametrize(
-    ("tm_mad", "message"),
+    ("tm_mad", "home", "message"),
     [
-        ("qcow2", "disk 1 of VM 42 is of transfer manager qcow2 and may be a file in the VM's directory"),
-        ("ceph", "transfer manager 'ceph', which is not in /var/lib/one/remotes/tm"),
-        ("../../hooks", "disk 1 of VM 42 is of transfer manager ../../hooks"),
+        ("ssh", "ssh", "disk 1 of VM 42 is of transfer manager ssh, which is not in SYSTEM_COMPATIBLE_DS"),
+        ("ssh", "shared", "disk 1 of VM 42 is of transfer manager ssh, which is not in SYSTEM_COMPATIBLE_DS"),
+        ("ceph", "ssh", "transfer manager 'ceph', which is not in /var/lib/one/remotes/tm"),
+        ("../../hooks", "ssh", "disk 1 of VM 42 is of transfer manager ../../hooks"),
     ],
 )
-def test_another_driver_that_cannot_be_told(lab: Lab, tm_mad: str, message: str) -> None:
+def test_another_driver_that_nobody_vouches_for(lab: Lab, tm_mad: str, home: str, message: str) -> None:
+    """The premigrate of tm/ssh removes the VM's directory on the target, whoever calls it."""
+    lab.configure(SP_SYSTEM=home)
+    lab.foreign.install("ssh")
     vm = machine(lab)
     vm.disks[1]["TM_MAD"] = tm_mad
-    assert message in cloud.refused(lab, step(lab, vm, "premigrate"))
+    command = step(lab, vm, "premigrate")
+    assert message in cloud.refused(lab, command)
+    for script in ("postmigrate", "failmigrate") if tm_mad == "ssh" else ():
+        cloud.succeeds(lab, command._replace(script=f"tm/storpool/{script}"))
+    assert lab.foreign.calls("ssh") == []
 
 
-def test_files_of_others_in_a_shared_directory(lab: Lab) -> None:
-    lab.configure(SP_SYSTEM="shared")
+def test_another_driver_that_the_site_vouches_for(lab: Lab) -> None:
+    lab.configure(SYSTEM_COMPATIBLE_DS="ceph qcow2")
     lab.foreign.install("qcow2")
     vm = machine(lab)
     vm.disks[1]["TM_MAD"] = "qcow2"
     cloud.succeeds(lab, step(lab, vm, "premigrate"))
-    vm.disks[1]["TM_MAD"] = "../../hooks"
-    assert "'../../hooks', which is not in" in cloud.fails(lab, step(lab, vm, "premigrate"))
+    assert len(lab.foreign.calls("qcow2")) == 1
 
 
 @pytest.mark.parametrize("trouble", ["foreign", "missing", "source", "target", "client"])
