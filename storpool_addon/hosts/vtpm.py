@@ -51,6 +51,26 @@ rm -rf -- "$1/tpm"
 mv -T -- "$new/tpm" "$1/tpm"
 """
 )
+# What is put there counts as new: a volume with the state of before must not come back over it.
+_PUT = (
+    PRELUDE
+    + r"""
+mkdir -p "$1"
+new=$(mktemp -d -- "$1/.tpm.XXXXXXXXXX")
+trap 'rm -rf -- "$new"' EXIT
+cat >"$new/packed"
+if [ "$(head -c 2 -- "$new/packed" | od -An -tx1 | tr -d ' \n')" = 1f8b ]; then
+    gzip -dc <"$new/packed" >"$new/tar"
+else
+    mv -- "$new/packed" "$new/tar"
+fi
+tar -C "$new" --no-same-owner -m -xf "$new/tar"
+[ -n "$(ls -A "$new/tpm" 2>/dev/null)" ] || fail "the archive holds no directory tpm"
+sync -f "$new"
+rm -rf -- "$1/tpm"
+mv -T -- "$new/tpm" "$1/tpm"
+"""
+)
 
 
 def backup(shell: Shell, program: str, uuid: str, directory: str) -> None:
@@ -75,3 +95,11 @@ def restore(shell: Shell, directory: str, volume: str) -> None:
     HostError for an archive that is not whole; an empty volume holds no state.
     """
     shell.run(_RESTORE, directory, device(volume), what=f"restoring {directory}/tpm from volume {volume}")
+
+
+def put(shell: Shell, directory: str, archive: bytes) -> None:
+    """Replace the state in the VM's directory by that of an archive, packed or not, as a backup has it.
+
+    HostError for an archive that is not whole; then the state of before is still there.
+    """
+    shell.run(_PUT, directory, what=f"replacing {directory}/tpm", stdin=archive)

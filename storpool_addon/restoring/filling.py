@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # What a killed run has put together is there for its repetition, and then gone by itself.
 KEPT_S = 24 * 3600
 _QCOW2 = "qcow2"
+# The state of swtpm is some ten kB.
+MAX_TPM = 16 << 20
 
 
 class _Staged(NamedTuple):
@@ -57,6 +59,18 @@ def fill(driver: Driver, undo: Undo, works: Sequence[Work], host: str) -> None:
         each_at_once(driver.processes, [_call(_convert, driver, each) for each in files])
     for work in missing:
         _complete(undo, work)
+
+
+def tpm_state(driver: Driver, works: Sequence[Work], url: str) -> bytes:
+    """The archive of the virtual TPM's state, b"" when the backup has none."""
+    found = b""
+    wanted = Wanted(path=url, config=works[0].config, decompress=False)
+    with ExitStack() as stack:
+        for block in open_image(driver, wanted, stack).stream.blocks if url else ():
+            found += block
+            if len(found) > MAX_TPM:
+                raise StateError(f"{url} is too large for the state of a virtual TPM")
+    return found
 
 
 def _call(step: Callable[[Driver, _Staged], None], driver: Driver, each: _Staged) -> Callable[[], None]:

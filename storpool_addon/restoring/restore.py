@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from storpool_addon import names
 from storpool_addon.errors import UsageError
-from storpool_addon.hosts import vmdir
+from storpool_addon.hosts import vmdir, vtpm
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol
 from storpool_addon.opennebula.vm import Vm
@@ -36,8 +36,11 @@ def restore(driver: Driver, home: Location, vm_id: int, image_id: int, increment
         for each in sorted(works, key=lambda each: each.disk.volume):
             stack.enter_context(driver.exclusive(each.disk.volume))
         with Undo(driver.log) as undo:
+            state = filling.tpm_state(driver, works, backup.tpm) if disk_id == ALL and vm.has_tpm else b""
             filling.fill(driver, undo, works, home.host)
             swapping.swap(driver, undo, works, home.host)
+            if state:
+                vtpm.put(driver.hosts.on(home.host), home.path, state)
         for each in works:
             for name in _former_snapshots(vm, each):
                 each.snapshots.delete(name)
@@ -47,8 +50,9 @@ def restore(driver: Driver, home: Location, vm_id: int, image_id: int, increment
 
 
 def _former_snapshots(vm: Vm, each: Work) -> Iterator[str]:
-    """Snapshots of what the disk held: oned forgets them (LifeCycleStates.cc, RESTORE)."""
+    """Snapshots of what the disk held: oned forgets them, and begins a new chain of backups."""
     volume = each.disk.volume
+    yield from names.backup_snapshots(volume)
     for snapshot in vm.snapshots_of(each.disk.disk.disk_id):
         yield names.disk_snapshot(volume, snapshot.id)
     for whole in vm.vm_snapshots:

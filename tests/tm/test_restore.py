@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -327,3 +328,54 @@ def test_the_keys_of_the_backup_server_are_in_no_argument(lab: Lab, tmp_path: Pa
     result = cloud.succeeds(lab, command(lab, vm, image))
     assert not [call.what for call in result.calls if "everybody" in call.what]
     assert not cloud.asks_for_lists(result)
+
+
+# The whole way
+
+
+def test_a_vm_is_what_it_was_at_a_backup(lab: Lab) -> None:
+    """Backed up four times by prebackup and the datastore's driver, then restored, bit for bit."""
+    vm = scene.machine(lab, lab.give_image(content=NOW), Volatile(4))
+    lab.vm_backups.configure(vm, MODE="INCREMENT", BACKUP_VOLATILE="YES")
+    datastore, chance = lab.backups.add_datastore(), random.Random(7)
+    image: Image | None = None
+    held: list[dict[str, bytes]] = []
+    for _ in range(4):
+        for name in (COPY, SCRATCH):
+            with open(lab.hosts.nodes["node1"].device(name), "r+b") as device:
+                device.seek(chance.randrange(3 * MIB))
+                device.write(chance.choice([bytes(20_000), chance.randbytes(20_000)]))
+        held.append({name: lab.read_volume(name) for name in (COPY, SCRATCH)})
+        fetched = lab.do(lab.vm_backups.backup(vm, lambda: lab.backups.command(datastore, vm, [0, 1])))
+        assert fetched is not None
+        image = lab.backups.record(
+            datastore, vm, fetched.stdout.split()[0], [0, 1], increment_of=image, incremental=True
+        )
+    assert image is not None
+    lab.vms.poweroff(vm)
+    for increment in (0, 2, -1):
+        lab.do(lab.backups.restore(vm, image, increment))
+        for name in (COPY, SCRATCH):
+            assert lab.read_volume(name) == held[increment][name], (increment, name)
+    assert not [name for name in cloud.snapshots(lab) if "ONEBACKUP" in name]
+
+
+def test_the_state_of_the_tpm_comes_back(lab: Lab, tmp_path: Path) -> None:
+    vm = off(lab)
+    vm.attributes["TPM"] = {"MODEL": "tpm-crb"}
+    (tmp_path / "tpm").mkdir()
+    (tmp_path / "tpm" / "tpm2-00.permall").write_bytes(b"as it was")
+    packed = subprocess.run(["tar", "-C", tmp_path, "-czf", "-", "tpm"], check=True, capture_output=True)
+    image = backup(lab, vm, tmp_path, {0: [noise(1)]})
+    lab.backups.keep(image.datastore, vm, "abc0", {"disk.tpm.0": packed.stdout})
+    lab.hosts.nodes["node1"].write(f"{vm.home}/tpm/tpm2-00.permall", b"as it is")
+    cloud.succeeds(lab, command(lab, vm, image, -1, 0))
+    assert cloud.files(lab, "node1")["tpm/tpm2-00.permall"] == b"as it is"
+    cloud.succeeds(lab, command(lab, vm, image))
+    assert cloud.files(lab, "node1")["tpm/tpm2-00.permall"] == b"as it was"
+    lab.backups.keep(image.datastore, vm, "abc0", {"disk.tpm.0": b"no archive"})
+    vm.here.stopped = 1769009300
+    before = lab.read_volume(COPY)
+    assert "replacing" in cloud.fails(lab, command(lab, vm, image))
+    assert lab.read_volume(COPY) == before and cloud.attached(lab, COPY)[COPY] == {"node1": "rw"}
+    assert cloud.files(lab, "node1")["tpm/tpm2-00.permall"] == b"as it was" and not leftovers(lab)
