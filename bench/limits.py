@@ -11,6 +11,10 @@ from storpool_addon.lab.conductor import Call
 RATIO = 17.0
 # An import moves bytes as fast as `qemu-img convert` alone, or nearly.
 IMPORT_RATIO = 0.9
+# A full backup: the same, with what comes before and after it.
+BACKUP_RATIO = 0.85
+# Of 200 MiB that changed on a disk of 20 GiB.
+INCREMENT_MIB = 260
 LOAD_S = 10.0
 SINGLE_CALL_MS = 2.0
 

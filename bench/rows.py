@@ -36,7 +36,7 @@ class Row(NamedTuple):
     @property
     def is_failure(self) -> bool:
         """Whether a count is over its limit, which no busy machine explains."""
-        return bool(set(self.over) & {*Counts._fields, "changed"})
+        return bool(set(self.over) & {*Counts._fields, "changed", "written_mib"})
 
 
 def bare(taken_ms: Sequence[float]) -> Row:

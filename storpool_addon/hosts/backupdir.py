@@ -23,7 +23,7 @@ STALL_S = 900.0
 END_S = 30.0
 REMOVE_TIMEOUT_S = 600.0
 REPORT_EVERY_S = 5.0
-_PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "onhost", "export.py")
+PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "onhost", "export.py")
 # The program and its job come on standard input, which is held open: it ends when we do.
 _BOOT = "import sys; i = sys.stdin.buffer; exec(compile(i.read(int(i.readline())), 'export', 'exec'))"
 # Every client of StorPool has a Python of StorPool's; Enterprise Linux 8 has one that is on no PATH.
@@ -133,7 +133,7 @@ def _check(directory: str) -> str:
 
 def _order(directory: str, files: Mapping[str, bytes], disks: Iterable[Disk]) -> bytes:
     """What standard input begins with: the program's length, the program, the job."""
-    with open(_PROGRAM, "rb") as source:
+    with open(PROGRAM, "rb") as source:
         program = source.read()
     packed = {name: b64encode(content).decode() for name, content in files.items()}
     job = {"directory": directory, "files": packed, "disks": [disk._asdict() for disk in disks]}

@@ -67,9 +67,9 @@ class Keeping:
         self._backups = self.lab.backups.add_datastore()
         self.lab.vm_backups.configure(self._vm(), MODE="INCREMENT")
         self._write(SIZE, DATA)
-        self._take_backup(None)
+        self._take_backup()
         self._write(2 * SIZE - len(MARK), MARK)
-        self._take_backup(self._backup)
+        self._take_backup()
         self.report.expect(self._sizes_mib[1] < self._sizes_mib[0], True, "the increment is the smaller one")
         self.report.say(f"    full {self._sizes_mib[0]} MiB, increment {self._sizes_mib[1]} MiB")
         self.stage.world_of_vms()
@@ -85,16 +85,10 @@ class Keeping:
 
     # Parts
 
-    def _take_backup(self, before: Image | None) -> None:
+    def _take_backup(self) -> None:
         vm = self._vm()
-        fetch = self.lab.backups.command(self._backups, vm, [0])
-        answer = self.stage.do(self.lab.vm_backups.backup(vm, lambda: fetch, disk_ids=[0]))
-        assert answer is not None
-        backup_id, size_mib = answer.stdout.split()[:2]
-        self._backup = self.lab.backups.record(
-            self._backups, vm, backup_id, [0], size_mib=int(size_mib), increment_of=before, incremental=True
-        )
-        self._sizes_mib.append(int(size_mib))
+        self._backup = self.stage.do(self.lab.vm_backups.backup(vm, self._backups, [0]))
+        self._sizes_mib.append(self._backup.increments[-1].size_mib)
         self._digests.append(self._digest())
 
     def _overwrite(self) -> None:

@@ -87,7 +87,7 @@ class Lab:
         self.saving = Saving(self.oned, self.images)
         self.memory = Memory(self.oned, self.hosts, self.vms)
         self.foreign = Foreign(self.hosts.frontend)
-        self.vm_backups = VmBackups(self.oned)
+        self.vm_backups = VmBackups(self.oned, self.backups)
         self.market = Market(self.oned, self._read_file)
         self.disk_snapshots = DiskSnapshots(self.oned)
         self.image_snapshots = ImageSnapshots(self.oned)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Callable
 
 from storpool_addon.lab import machine
+from storpool_addon.lab.backups import Backups
 from storpool_addon.lab.command import Command, Result, StepFailed, Steps
 from storpool_addon.lab.machine import Vm
+from storpool_addon.lab.objects import Datastore, Image
 from storpool_addon.lab.oned import Oned
 
 RUNNING, BACKUP, BACKUP_POWEROFF = 3, 69, 70
@@ -16,15 +17,14 @@ CONFIG = {
     "BACKUP_VOLATILE": "NO", "FS_FREEZE": "NONE", "INCREMENTAL_BACKUP_ID": "-1", "INCREMENT_MODE": "CBT",
     "LAST_INCREMENT_ID": "-1", "MODE": "FULL",
 }  # fmt: skip
-# The `backup` of the backup datastore's driver; what is stored is known to the caller.
-Fetch = Callable[[], Command]
 
 
 class VmBackups:
     """A full backup, or the next increment, of a VM that runs or is off."""
 
-    def __init__(self, oned: Oned) -> None:
+    def __init__(self, oned: Oned, backups: Backups) -> None:
         self._oned = oned
+        self._backups = backups
 
     def configure(self, vm: Vm, **values: str) -> None:
         """`onevm backup` with options, or the VM's BACKUP_CONFIG. A change of MODE begins a new chain."""
@@ -34,26 +34,24 @@ class VmBackups:
             after.update(INCREMENTAL_BACKUP_ID="-1", LAST_INCREMENT_ID="-1")
         vm.backup = {**after, **values}
 
-    def backup(
-        self, vm: Vm, fetch: Fetch | None = None, *, disk_ids: Sequence[int] = (), image_id: int = 31
-    ) -> Steps[Result | None]:
-        """`onevm backup`; gives what `fetch` answered. image_id: of the image that a chain begins with."""
+    def backup(self, vm: Vm, datastore: Datastore, disk_ids: Sequence[int] = ()) -> Steps[Image]:
+        """`onevm backup DATASTORE`: the image that now holds it."""
         live = vm.state == machine.ACTIVE
-        self.configure(vm, LAST_DATASTORE_ID="110")
+        self.configure(vm, LAST_DATASTORE_ID=str(datastore.id))
         vm.state, vm.lcm_state = machine.ACTIVE, BACKUP if live else BACKUP_POWEROFF
-        answer = None
+        chosen = disk_ids or self._chosen(vm)
         try:
-            yield self.pre(vm, disk_ids)
-            if fetch is not None:
-                answer = yield fetch()
+            yield self.pre(vm, chosen)
+            answer = yield self._backups.command(datastore, vm, chosen)
         except StepFailed:
-            yield from self._tolerated(self.post(vm, disk_ids))
+            yield from self._tolerated(self.post(vm, chosen))
             self._rest(vm, live)
             raise
-        yield self.post(vm, disk_ids)
-        self.succeeded(vm, image_id)
+        yield self.post(vm, chosen)
+        image = self._record(vm, datastore, chosen, answer)
+        self.succeeded(vm, image.id)
         self._rest(vm, live)
-        return answer
+        return image
 
     def pre(self, vm: Vm, disk_ids: Sequence[int] = ()) -> Command:
         """`prebackup` or `prebackup_live`."""
@@ -71,6 +69,19 @@ class VmBackups:
             vm.backup["INCREMENTAL_BACKUP_ID"] = str(image_id)
         if image_id not in vm.backup_ids:
             vm.backup_ids.append(image_id)
+
+    def _record(self, vm: Vm, datastore: Datastore, disk_ids: Sequence[int], answer: Result) -> Image:
+        backup_id, size_mib = answer.stdout.split()[:2]
+        chain = int(str(vm.backup["INCREMENTAL_BACKUP_ID"]))
+        return self._backups.record(
+            datastore,
+            vm,
+            backup_id,
+            disk_ids,
+            size_mib=int(size_mib),
+            increment_of=self._oned.images.get(chain),
+            incremental=vm.backup["MODE"] == "INCREMENT",
+        )
 
     def _command(self, verb: str, vm: Vm, disk_ids: Sequence[int]) -> Command:
         live = "_LIVE" if vm.lcm_state == BACKUP else ""

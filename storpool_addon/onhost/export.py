@@ -84,10 +84,13 @@ class Source:
                 raise Failed("the device ended at byte {} of {}".format(at, self.size))
             parts.append(part)
             at += len(part)
-        # A backup must not take the memory of the machines that run here.
-        os.posix_fadvise(self._fd, offset, length, os.POSIX_FADV_DONTNEED)
+        self.forget(offset + length, offset)
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         return data if len(data) == length else data + bytes(length - len(data))
+
+    def forget(self, end: int, begin: int = 0) -> None:
+        """Give back the memory that holds this part, whoever read it: the machines that run here need it."""
+        os.posix_fadvise(self._fd, begin, end - begin, os.POSIX_FADV_DONTNEED)
 
     def next_data(self, offset: int) -> int:
         """Where data may begin from there on, as far as the system knows; NOWHERE when there is none."""
@@ -282,13 +285,10 @@ PROGRESS = Progress()
 
 def convert(disk: Disk, path: str) -> None:
     """A whole disk, by qemu-img."""
-    argv = ["qemu-img", "convert", "-p", "-m", "8", "-f", "raw", "-O", "qcow2"]
-    argv += ["-T", "none"] if direct(disk.device, os.O_RDONLY) else []
-    argv += ["-t", "none"] if direct(os.path.dirname(path) + "/.direct", os.O_RDWR | os.O_CREAT) else []
     source = Source(disk.device)
-    size = source.size
-    source.close()
-    child = CHILDREN.start([*argv, disk.device, path])
+    child = CHILDREN.start(
+        ["qemu-img", "convert", "-p", "-m", "8", "-f", "raw", "-O", "qcow2", disk.device, path]
+    )
     assert child.stdout is not None and child.stderr is not None
     while True:
         # "    (12.34/100%)\r"
@@ -297,24 +297,15 @@ def convert(disk: Disk, path: str) -> None:
             break
         percent = printed.rpartition(b"(")[2].partition(b"/")[0]
         try:
-            PROGRESS.at(disk.target, int(size * float(percent) / 100))
+            done = int(source.size * float(percent) / 100)
         except ValueError:
             continue
+        source.forget(done)
+        PROGRESS.at(disk.target, done)
+    source.close()
     errors = child.stderr.read().decode("utf-8", "replace").strip()
     if child.wait():
         raise Failed(" ".join(errors.split()) or "qemu-img ended with {}".format(child.returncode))
-
-
-def direct(path: str, flags: int) -> bool:
-    """Whether the page cache can be left out there."""
-    try:
-        os.close(os.open(path, flags | os.O_DIRECT | os.O_CLOEXEC, 0o600))
-    except OSError:
-        return False
-    finally:
-        if flags & os.O_CREAT and os.path.exists(path):
-            os.unlink(path)
-    return True
 
 
 def compare(disk: Disk, path: str) -> None:

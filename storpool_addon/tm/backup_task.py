@@ -145,9 +145,10 @@ def task(
 def _wanted(backup: Backup, disk_ids: Iterable[int]) -> Iterator[Disk]:
     vm = backup.vm
     for disk in map(vm.disk, disk_ids):
-        if disk.tm_mad != disks.TM_MAD:
+        keeper = disks.tm_mad(vm, disk)
+        if keeper != disks.TM_MAD:
             raise StateError(
-                f"disk {disk.disk_id} of VM {vm.id} is kept by {disk.tm_mad or 'nobody'}, whose disks this"
+                f"disk {disk.disk_id} of VM {vm.id} is kept by {keeper or 'nobody'}, whose disks this"
                 " driver cannot back up; leave it out of the backup (DISK_IDS)"
             )
         yield disk
@@ -155,13 +156,13 @@ def _wanted(backup: Backup, disk_ids: Iterable[int]) -> Iterator[Disk]:
 
 def _left(backup: Backup, disk_ids: Iterable[int]) -> Iterator[Disk]:
     """What of that is there, and ours: a backup that could not begin has to be cleaned up as well."""
-    ids = set(disk_ids)
-    return (disk for disk in backup.vm.disks if disk.disk_id in ids and disk.tm_mad == disks.TM_MAD)
+    vm, ids = backup.vm, set(disk_ids)
+    return (disk for disk in vm.disks if disk.disk_id in ids and disks.tm_mad(vm, disk) == disks.TM_MAD)
 
 
 def _shares(driver: Driver, backup: Backup, wanted: Iterable[Disk]) -> list[Share]:
     vm, datastore = backup.vm, driver.one.datastore
-    subjects = [disks.of_disk(driver, vm, disk, datastore(disk.datastore_id)) for disk in wanted]
+    subjects = [disks.of_disk(driver, vm, disk, datastore(disks.datastore_id(vm, disk))) for disk in wanted]
     return [_share(driver, backup, group) for group in disks.by_cluster(subjects)]
 
 

@@ -81,7 +81,7 @@ def on_storpool(driver: Driver, vm: Vm) -> list[Subject]:
     """Every disk of the VM that this driver keeps; disks of other drivers are theirs to move."""
     datastore = driver.one.datastore
     return [
-        of_disk(driver, vm, disk, datastore(_datastore_id(vm, disk)))
+        of_disk(driver, vm, disk, datastore(datastore_id(vm, disk)))
         for disk in vm.disks
         if tm_mad(vm, disk) == TM_MAD
     ]
@@ -95,7 +95,8 @@ def tm_mad(vm: Vm, disk: Disk) -> str:
     return vm.last.tm_mad if disk.is_volatile and vm.history else disk.tm_mad
 
 
-def _datastore_id(vm: Vm, disk: Disk) -> int:
+def datastore_id(vm: Vm, disk: Disk) -> int:
+    """The datastore that a disk is in; a volatile one is where the VM is."""
     if disk.is_volatile and vm.history:
         return vm.last.ds_id
     if disk.datastore_id < 0:

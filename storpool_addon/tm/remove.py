@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from storpool_addon import names, qos, remotebackup, tags
 from storpool_addon.hosts import vmdir
+from storpool_addon.opennebula.backup import may_have_snapshots
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.states import LcmState
@@ -86,6 +87,13 @@ def _give_back(driver: Driver, disk: Subject, qc: str) -> None:
     disk.volumes.release([disk.volume], force=user == ours)
     _forget_snapshots(driver, disk)
     disk.volumes.tag(disk.volume, tags.released(disk.config, qc))
+    for name in _of_backups(disk):
+        disk.volumes.delete_snapshot(name)
+
+
+def _of_backups(disk: Subject) -> list[str]:
+    """What backups may have left: the increments of a VM end when a disk leaves it."""
+    return names.backup_snapshots(disk.volume) if may_have_snapshots(disk.vm) else []
 
 
 def _forget_snapshots(driver: Driver, disk: Subject) -> None:
@@ -104,7 +112,7 @@ def _forget_snapshots(driver: Driver, disk: Subject) -> None:
 def _snapshots(disk: Subject) -> list[str]:
     """Snapshots that go with a disk, by the exact names that oned knows them by."""
     found = [names.disk_snapshot(disk.volume, each.id) for each in disk.vm.snapshots_of(disk.disk.disk_id)]
-    return found + _parts(disk.config, disk.vm, disk.volume)
+    return found + _parts(disk.config, disk.vm, disk.volume) + _of_backups(disk)
 
 
 def _parts(config: Config, vm: Vm, volume: str) -> list[str]:
