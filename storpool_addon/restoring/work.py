@@ -73,28 +73,28 @@ def plan(driver: Driver, vm: Vm, home: Location, backup: Backup, disk_id: int) -
         raise StateError(f"backup {backup.image_id} does not hold {which} of VM {vm.id}; in it are: {there}")
     chosen = [vm.disk(each) for each in wanted]
     _check(vm, chosen)
-    return [_work(driver, vm, disk, home, backup.disks[disk.disk_id]) for disk in chosen]
+    ours = {each.disk.disk_id: each for each in disks.on_storpool(driver, vm)}
+    return [_work(driver, ours[each], home, backup.disks[each]) for each in wanted]
 
 
 def _check(vm: Vm, chosen: Iterable[Disk]) -> None:
     for disk in chosen:
         which = f"disk {disk.disk_id} of VM {vm.id}"
-        if disk.tm_mad != disks.TM_MAD and not (disk.is_volatile and not disk.tm_mad):
+        mad = disks.tm_mad(vm, disk)
+        if mad != disks.TM_MAD:
             raise StateError(
-                f"{which} is kept by transfer manager {disk.tm_mad}, which has to restore it;"
+                f"{which} is kept by transfer manager {mad}, which has to restore it;"
                 " restore the other disks one by one"
             )
         if disk.is_cdrom or sharing.is_shared(disk):
             raise StateError(f"{which} is a CDROM or an image of many VMs; restore the backup as a new image")
 
 
-def _work(driver: Driver, vm: Vm, wanted: Disk, home: Location, url: str) -> Work:
-    datastore_id = wanted.datastore_id if wanted.datastore_id >= 0 else vm.last.ds_id
-    disk = disks.of_disk(driver, vm, wanted, driver.one.datastore(datastore_id))
+def _work(driver: Driver, disk: Subject, home: Location, url: str) -> Work:
     client = driver.client_id(home.host, disk.vm, disk.datastore)
     draft = Draft(disk.volumes, names.restored(disk.volume, ""), home.host, client)
     # The URL names all increments of the chain: the same name is the same content.
-    word, last = hashlib.sha256(url.encode()).hexdigest()[:16], vm.last
+    word, last = hashlib.sha256(url.encode()).hexdigest()[:16], disk.vm.last
     return Work(
         disk=disk,
         url=url,
