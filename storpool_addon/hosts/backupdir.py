@@ -59,9 +59,12 @@ done
 _TPM = (
     PRELUDE
     + r"""
-if sudo -n -l 2>/dev/null | grep vtpm_setup >/dev/null; then
-    sudo -n /usr/libexec/one/vtpm_setup backup "$2" "$1" >/dev/null
-fi
+for helper in /usr/libexec/one/vtpm_setup "$3/vtpm_setup"; do
+    if [ -n "$2" ] && sudo -n -l "$helper" >/dev/null 2>&1; then
+        sudo -n "$helper" backup "$2" "$1" >/dev/null
+        break
+    fi
+done
 [ -d "$1/tpm" ] || exit 0
 tar -C "$1" -czf - tpm | base64 -w0
 """
@@ -118,11 +121,14 @@ def remove(shell: Shell, directory: str, parent: str = "") -> None:
     shell.run(_REMOVE, _check(directory), parent, what=f"removing {directory}", timeout_s=REMOVE_TIMEOUT_S)
 
 
-def tpm_state(shell: Shell, home: str, deploy_id: str) -> bytes:
-    """The state of a VM's virtual TPM as a packed archive of its directory; nothing when there is none."""
+def tpm_state(shell: Shell, home: str, deploy_id: str, remotes: str) -> bytes:
+    """The state of a VM's virtual TPM as a packed archive of its directory; nothing when there is none.
+
+    deploy_id: "" for a VM that is off. remotes: OpenNebula's directory of scripts on hosts.
+    """
     from base64 import b64decode
 
-    return b64decode(shell.run(_TPM, home, deploy_id, what="reading the state of the virtual TPM"))
+    return b64decode(shell.run(_TPM, home, deploy_id, remotes, what="reading the state of the virtual TPM"))
 
 
 def _check(directory: str) -> str:

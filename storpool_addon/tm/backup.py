@@ -11,6 +11,7 @@ from storpool_addon.hosts import backupdir, freeze, vmdir
 from storpool_addon.opennebula.backup import Backup
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import Many, number, protocol, text
+from storpool_addon.opennebula.states import LcmState
 from storpool_addon.tm import backup_task
 from storpool_addon.tm.backup_task import Piece, Share, Task
 from storpool_addon.undo import Undo, uninterrupted
@@ -140,7 +141,9 @@ def _files(driver: Driver, task: Task) -> dict[str, bytes]:
     files = {"vm.xml": encodebytes(task.backup.document)}
     if vm.has_tpm:
         # It is on the VM's own host, whoever writes the files.
-        files["disk.tpm.0"] = backupdir.tpm_state(driver.hosts.on(home.host), home.path, vm.deploy_id)
+        shell, remotes = driver.hosts.on(home.host), driver.config.scripts_remote_dir
+        runs = vm.deploy_id if vm.lcm_state == LcmState.BACKUP else ""
+        files["disk.tpm.0"] = backupdir.tpm_state(shell, home.path, runs, remotes)
     return {name: content for name, content in files.items() if content}
 
 
