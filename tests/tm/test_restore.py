@@ -98,15 +98,15 @@ def test_all_disks_of_a_backup(lab: Lab, tmp_path: Path) -> None:
     assert not leftovers(lab)
 
 
-@pytest.mark.parametrize("increment", [0, 1, 2])
-def test_one_disk_as_it_was_at_an_increment(lab: Lab, tmp_path: Path, increment: int) -> None:
+def test_one_disk_as_it_was_at_an_increment(lab: Lab, tmp_path: Path) -> None:
     vm = off(lab, lab.give_image(content=NOW, persistent=True), Volatile(4))
     states = [noise(1)]
     states += [changed(states[-1], 5)]
     states += [changed(states[-1], 6)]
     image = backup(lab, vm, tmp_path, {0: states, 1: states})
-    cloud.succeeds(lab, command(lab, vm, image, increment, 0))
-    assert holds(lab, "one-img-7", states[increment])
+    for increment in (0, 2, 1):
+        cloud.succeeds(lab, command(lab, vm, image, increment, 0))
+        assert holds(lab, "one-img-7", states[increment])
     assert not any(lab.read_volume(SCRATCH)), "the other disk was not asked for"
 
 
@@ -346,11 +346,7 @@ def test_a_vm_is_what_it_was_at_a_backup(lab: Lab) -> None:
                 device.seek(chance.randrange(3 * MIB))
                 device.write(chance.choice([bytes(20_000), chance.randbytes(20_000)]))
         held.append({name: lab.read_volume(name) for name in (COPY, SCRATCH)})
-        fetched = lab.do(lab.vm_backups.backup(vm, lambda: lab.backups.command(datastore, vm, [0, 1])))
-        assert fetched is not None
-        image = lab.backups.record(
-            datastore, vm, fetched.stdout.split()[0], [0, 1], increment_of=image, incremental=True
-        )
+        image = lab.do(lab.vm_backups.backup(vm, datastore))
     assert image is not None
     lab.vms.poweroff(vm)
     for increment in (0, 2, -1):
