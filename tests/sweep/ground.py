@@ -82,7 +82,8 @@ class Ground(Lab):
         """Like the lab's. datastore: whose cluster is asked; else the one that has the object."""
         simulator = self.simulator
         items: Any = (body or {}).get("reassign") or [{"volume": query.partition("/")[2]}]
-        if self.second and (datastore == SECOND_DATASTORE or items[0]["volume"] in self.second.cluster.names):
+        name = items[0].get("volume") or items[0].get("snapshot")
+        if self.second and (datastore == SECOND_DATASTORE or name in self.second.cluster.names):
             simulator = self.second
         route = simulator.route("GET" if body is None else "POST", query.split("/"))
         return simulator.perform(route, None if body is None else dict(body))[0]
