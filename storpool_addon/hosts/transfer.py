@@ -14,7 +14,8 @@ TIMEOUT_S = 3600.0
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=5 --"
 
 # What comes is unpacked beside what is there, and takes its place by renames. Files that are there and do not
-# come stay: a source that was cut down to a part of itself must not empty the target.
+# come stay: a source that was cut down to a part of itself must not empty the target. The source is removed
+# next, maybe on another host: what came is on the disk before it has its name, and its name then too.
 _SETTLE = (
     PRELUDE
     + r"""
@@ -34,10 +35,12 @@ settle() {
     done
     rm -rf --one-file-system "$1"
 }
+settle_for_good() { sync -f "$1"; settle "$1" "$2"; sync -f "$2"; }
 """
 )
 _WITHIN = (
     _SETTLE
+    + vmdir.CLEAR
     + r"""
 devices=$3
 [ -e "$1" ] || exit 0
@@ -46,7 +49,7 @@ mkdir -p "$2"
 if [ "$(stat -c %d "$1")" = "$(stat -c %d "$2")" ]; then settle "$1" "$2"; exit; fi
 rm -rf --one-file-system "$2/.incoming"
 cp -a "$1" "$2/.incoming"
-settle "$2/.incoming" "$2"
+settle_for_good "$2/.incoming" "$2"
 """
     + vmdir.REMOVE
 )
@@ -63,7 +66,7 @@ flock 8 || :
 rm -rf --one-file-system "$1/.incoming"
 mkdir "$1/.incoming"
 tar -C "$1/.incoming" --sparse -xf -
-settle "$1/.incoming" "$1"
+settle_for_good "$1/.incoming" "$1"
 """
 )
 _SEND = (
@@ -83,14 +86,19 @@ ends=("${PIPESTATUS[@]}")
 [ "${ends[0]}" -le 1 ] || exit "${ends[0]}"
 """
 )
+# That the other host is not reached must not look as if this one were: ssh's own code would.
 _REMOVE_COPY = (
     PRELUDE
+    + vmdir.CLEAR
     + f"""
 [ -e "$1" ] || exit 0
-trap 'rm -f "$4"' EXIT
-: >"$4"
-seen=$({_SSH} "$2" "$3")
-rm -f "$4"
+mark=$4
+trap 'rm -f "$mark"' EXIT
+: >"$mark"
+ask() {{ {_SSH} "$2" "$3"; }}
+seen=$(ask "$@") || {{ sleep 0.2; seen=$(ask "$@"); }} ||
+    fail "host $2 cannot be asked from here whether it has the same directory; $1 stays"
+rm -f "$mark"
 """
     + r"""
 [ "$seen" = no ] || { echo same; exit 0; }

@@ -38,12 +38,8 @@ _WRITE = (
 )
 _UNLINK = _FUNCTIONS + 'for disk; do if [ -L "$disk" ]; then rm -f "$disk"; fi; rm -f "$disk.monitor"; done\n'
 # Out of its place in one step: a part of a directory could be taken for the whole.
-REMOVE = """
-rm -rf --one-file-system "$1.gone"
-[ -e "$1" ] || exit 0
-mv -T "$1" "$1.gone"
-rm -rf --one-file-system "$1.gone"
-"""
+CLEAR = 'rm -rf --one-file-system "$1.gone"\n'
+REMOVE = CLEAR + '[ -e "$1" ] || exit 0\nmv -T "$1" "$1.gone"\n' + CLEAR
 _REMOVE = _FUNCTIONS + REMOVE
 _MAKE_DIRECTORY = _FUNCTIONS + 'mkdir -p "$1"\n'
 

@@ -11,7 +11,7 @@ import pytest
 from storpool_addon.errors import HostError
 from storpool_addon.hosts import transfer, vmdir
 from storpool_addon.hosts.process import Processes
-from storpool_addon.hosts.shell import Hosts, Shell
+from storpool_addon.hosts.shell import UNREACHABLE, Hosts, Shell
 
 # Every host is this one. A file `cut` beside it cuts off what goes there after some bytes.
 SSH = r"""#!/bin/bash
@@ -129,11 +129,13 @@ def test_one_of_two_copies_goes(here: Shell, home: Path, tmp_path: Path) -> None
 
 
 def test_a_copy_stays_while_nobody_knows(here: Shell, home: Path, tmp_path: Path) -> None:
+    """And the line is about the host that does not answer."""
     (tmp_path / "ssh").write_text("#!/bin/sh\nexit 255\n")
     before = contents(home)
-    with pytest.raises(HostError):
+    with pytest.raises(HostError, match="host node2 cannot be asked from here") as caught:
         transfer.remove_copy(here, str(home), "node2")
     assert contents(home) == before
+    assert caught.value.exit_code_there != UNREACHABLE
 
 
 def test_what_a_killed_removal_left_goes_with_the_next(here: Shell, home: Path) -> None:
@@ -142,6 +144,40 @@ def test_what_a_killed_removal_left_goes_with_the_next(here: Shell, home: Path) 
     (left / "deployment.0").touch()
     vmdir.remove(here, str(home))
     assert list(home.parent.iterdir()) == []
-    left.mkdir()
-    vmdir.remove(here, str(home))
-    assert list(home.parent.iterdir()) == []
+    target = home.parents[1] / "110" / "42"
+    for again in (
+        lambda: vmdir.remove(here, str(home)),
+        lambda: transfer.move_within(here, str(home), str(target)),
+        lambda: transfer.remove_copy(here, str(home), "node2"),
+    ):
+        left.mkdir()
+        again()
+        assert list(home.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("within", [False, True], ids=["copied", "to another file system"])
+def test_what_came_is_on_the_disk_before_the_source_goes(
+    here: Shell, home: Path, target: Path, tmp_path: Path, within: bool
+) -> None:
+    """Before its names too: a power cut at the target would leave the memory of a guest nowhere."""
+    before, log = contents(home), tmp_path / "log"
+    program(tmp_path / "stat", '[ "$1 $2" != "-c %d" ] || exec echo "$3"\nexec /usr/bin/stat "$@"\n')
+
+    def bring() -> None:
+        if within:
+            transfer.move_within(here, str(home), str(target))
+        else:
+            transfer.copy_to(here, str(home), "node2", str(target))
+
+    program(tmp_path / "sync", "exit 1\n")
+    with pytest.raises(HostError):
+        bring()
+    assert contents(home) == before and not (target / "checkpoint").exists()
+    program(tmp_path / "sync", f'[ ! -e {home} ] || echo "$2" $(wc -c <"$2/checkpoint") >>{log}\n')
+    bring()
+    assert log.read_text().splitlines() == [f"{target}/.incoming {32 << 20}", f"{target} {32 << 20}"]
+
+
+def program(path: Path, body: str) -> None:
+    path.write_text("#!/bin/bash\n" + body)
+    path.chmod(0o755)
