@@ -13,6 +13,7 @@ MAX_SIZE = 64 << 20
 _READ = (
     PRELUDE
     + r"""
+[[ $(realpath -m -- "$1") == "$(realpath -m -- "$3")"/* ]] || fail "a link leads out of $3; put a copy there"
 [ -f "$1" ] || fail "$1 is not a file there"
 [ "$(stat -L -c %s -- "$1")" -le "$2" ] || fail "$1 is too large for UEFI variables"
 exec base64 -w 0 -- "$1"
@@ -21,9 +22,10 @@ exec base64 -w 0 -- "$1"
 _FILL = PRELUDE + 'wait_for "$1"; exec dd of="$1" bs=1M iflag=fullblock conv=notrunc,fsync status=none\n'
 
 
-def read(shell: Shell, path: str) -> bytes:
-    """A template that is a file on the host."""
-    return base64.b64decode(shell.run(_READ, path, str(MAX_SIZE), what=f"reading {path}"))
+def read(shell: Shell, path: str, directory: str, whose: str) -> bytes:
+    """A template that is a file on the host, below a directory even when all links are followed."""
+    words = (path, str(MAX_SIZE), directory)
+    return base64.b64decode(shell.run(_READ, *words, what=f"{whose}: reading {path}"))
 
 
 def fill(shell: Shell, volume: str, content: bytes) -> None:

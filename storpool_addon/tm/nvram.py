@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from storpool_addon.driver import Driver
 
 ATTRIBUTE = "T_OS_NVRAM"
-# A flash image begins with the header of a firmware volume (UEFI Platform Initialization Specification 1.7,
-# volume 3, 3.2.1: 16 zero bytes, GUID, length, signature), or is blank. Nothing else is ever copied: the
-# attribute may be a user's, and the driver can read what the user cannot.
+# The attribute may be a user's, and the driver can read what the user cannot, so nothing but a template is
+# ever copied: a file of the directories that an operator has filled, and a flash image. That begins with the
+# header of a firmware volume (UEFI Platform Initialization Specification 1.7, volume 3, 3.2.1: 16 zero bytes,
+# GUID, length, signature) or is blank as a whole: a disk, too, may begin with zeros.
 _HEADER, _SIGNATURE = 56, (40, b"_FVH")
 
 
@@ -67,28 +68,47 @@ def _make(driver: Driver, vm: Vm, system: Datastore, name: str, host: str, wish:
 
 
 def _template(driver: Driver, wish: Wish, host: str) -> bytes:
-    """From the front-end (OVMF_PATH) or else the host (NVRAM_TEMPLATE_PATH), unless it is absolute."""
+    """From the front-end (OVMF_PATH) or else the host (NVRAM_TEMPLATE_PATH), and from nowhere else."""
     if not wish.template or ".." in wish.template.split("/"):
         raise ConfigError(
             f"{ATTRIBUTE} of VM {wish.vm_id} names no template; write storpool:template=OVMF_VARS.fd"
         )
-    here = os.path.join(driver.config.ovmf_path, wish.template)
-    if not os.path.isfile(here):
-        there = os.path.join(driver.config.nvram_template_path, wish.template)
-        return firmware.read(driver.hosts.on(host), there)
+    ours, theirs = driver.config.ovmf_path, driver.config.nvram_template_path
+    here = os.path.join(ours, wish.template)
+    if _is_below(here, ours) and os.path.lexists(here):
+        return _read(os.path.realpath(here), os.path.realpath(ours), wish)
+    there = os.path.join(theirs, wish.template)
+    if not _is_below(there, theirs):
+        raise _outside(wish, f"{ours} on the front-end or {theirs} on hosts")
+    return firmware.read(driver.hosts.on(host), there, theirs, f"{ATTRIBUTE} of VM {wish.vm_id}")
+
+
+def _read(path: str, directory: str, wish: Wish) -> bytes:
+    if not _is_below(path, directory):
+        raise _outside(wish, f"{directory}: a link leads out")
     try:
-        with open(here, "rb") as file:
+        with open(path, "rb") as file:
             return file.read(firmware.MAX_SIZE + 1)
     except OSError as error:
-        raise ConfigError(f"{ATTRIBUTE} of VM {wish.vm_id}: template {here}: {error.strerror}") from None
+        raise ConfigError(f"{ATTRIBUTE} of VM {wish.vm_id}: template {path}: {error.strerror}") from None
+
+
+def _is_below(path: str, directory: str) -> bool:
+    return os.path.normpath(path).startswith(os.path.normpath(directory) + "/")
+
+
+def _outside(wish: Wish, where: str) -> ConfigError:
+    return ConfigError(
+        f"{ATTRIBUTE} of VM {wish.vm_id}: template {wish.template} is not a file in {where};"
+        " put a copy of it there"
+    )
 
 
 def _checked(content: bytes, wish: Wish) -> bytes:
     """ConfigError for what cannot be the UEFI variables of a VM."""
     at, signature = _SIGNATURE
-    header = content[:_HEADER]
-    blank = len(header) == _HEADER and not any(header)
-    if len(content) > firmware.MAX_SIZE or not (blank or header[at : at + len(signature)] == signature):
+    blank = len(content) >= _HEADER and not (content.strip(b"\0") and content.strip(b"\xff"))
+    if len(content) > firmware.MAX_SIZE or not (blank or content[at : at + len(signature)] == signature):
         raise ConfigError(
             f"{ATTRIBUTE} of VM {wish.vm_id}: template {wish.template} is no raw image of UEFI variables;"
             " convert one of another format with qemu-img"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from storpool_addon.lab.command import Command
 from storpool_addon.lab.conductor import KILL, Fault
 from storpool_addon.lab.lab import Lab
@@ -84,14 +86,30 @@ def test_a_volume_that_an_operator_made(lab: Lab) -> None:
 def test_what_is_no_template(lab: Lab) -> None:
     """A user may set the attribute, and must not read with it what the driver can."""
     vm, command = ready(lab, template=b"QFI\xfb" + VARIABLES)
-    lab.hosts.frontend.write("/var/lib/one/secret", "oneadmin:secret\n" * 100)
+    frontend, node1 = lab.hosts.frontend, lab.hosts.nodes["node1"]
+    # An ISO 9660 image begins with 32 KiB of zeros.
+    iso = bytes(32 << 10) + b"\1CD001" + b"secret of another VM" * 100
+    frontend.write(f"{HERE}/iso.fd", iso)
+    for host, secret in ((frontend, "/var/lib/one/secret"), (node1, "/var/lib/one/datastores/100/43/secret")):
+        host.write(secret, VARIABLES)
+    os.symlink(frontend.path("/var/lib/one/secret"), frontend.path(f"{HERE}/link.fd"))
+    node1.run(f"mkdir -p {THERE}; ln -s /var/lib/one/datastores/100/43 {THERE}/there")
     for word, message in (
         ("VARS.fd", "is no raw image of UEFI variables"),
-        ("/var/lib/one/secret", "is no raw image of UEFI variables"),
+        ("iso.fd", "is no raw image of UEFI variables"),
+        ("/var/lib/one/secret", f"is not a file in {HERE} on the front-end or {THERE} on hosts"),
+        ("/var/lib/one/datastores/100/43/secret", "is not a file in"),
+        ("link.fd", "a link leads out"),
+        ("there/secret", f"a link leads out of {THERE}"),
         ("../../secret", "names no template"),
-        ("/dev/zero", "/dev/zero is not a file there"),
         ("none.fd", f"{THERE}/none.fd is not a file there"),
     ):
         vm.user_attributes["T_OS_NVRAM"] = f"storpool:template={word}"
         line = cloud.refused(lab, command)
-        assert message in line and "secret\n" not in line
+        assert message in line and "T_OS_NVRAM of VM 42" in line and NAME not in cloud.volumes(lab)
+
+
+def test_a_blank_flash_under_its_whole_path(lab: Lab) -> None:
+    _, command = ready(lab, f"storpool:template={HERE}/VARS.fd", b"\xff" * 9000)
+    cloud.succeeds(lab, command)
+    assert holds(lab, b"\xff" * 9000)
