@@ -8,6 +8,7 @@ from typing import Callable
 from storpool_addon.lab.machine import Vm
 from storpool_addon.lab.material import MARK, SIZE
 from storpool_addon.lab.objects import Datastore, Image
+from storpool_addon.lab.plain import PlainHosts
 from storpool_addon.lab.stage import Stage
 
 MISTAKE = b"oh no" * 1000
@@ -35,6 +36,9 @@ class Keeping:
             ("save VM 1's disk as a new image", self._save_as),
         ]
         if self.stage.material.format != "qcow2":
+            return steps
+        if isinstance(self.lab.hosts, PlainHosts):
+            self.report.say("    hosts without views of their own are not backed up")
             return steps
         return [
             *steps,

@@ -83,9 +83,10 @@ class PlainHosts:
 
     def given(self, stdin: bytes) -> bytes:
         """See Hosts. Images lie in the front-end's /var/tmp."""
-        document = base64.b64decode(stdin).decode()
         own = {"/var/tmp": self._frontend.paths["/var/tmp"]}
-        return base64.b64encode(translated(document, own).encode())
+        if stdin.startswith(b"<"):
+            return translated(stdin.decode(), own).encode()
+        return base64.b64encode(translated(base64.b64decode(stdin).decode(), own).encode())
 
     def within(self, function: Callable[[], T]) -> T:
         """See Hosts."""

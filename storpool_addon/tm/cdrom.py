@@ -31,6 +31,7 @@ def volume_of(driver: Driver, disk: Subject, undo: Undo | None = None) -> Volume
 
 def _make_copy(driver: Driver, disk: Subject, undo: Undo | None) -> None:
     image = names.of_source(disk.disk.source)
+    disk.volumes.owned(image)
     driver.log(f"disk {disk.disk.disk_id} of VM {disk.vm.id} used the CDROM image {image} itself")
     wanted = {**disks.tags_of(driver, disk), TAG: image}
     with uninterrupted():

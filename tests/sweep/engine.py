@@ -172,17 +172,30 @@ def _after_fault(there: World, known: Standard, fault: Fault, first: Result) -> 
         wrong.append(f"failed, and yet answered {first.stdout!r}")
     wrong += _message(there, first, first.calls[fault.call - 1])
     if there.row.undoes and not _undo_was_struck(first, fault):
-        wrong += _left_behind(there, known, known.calls[fault.call - 1], found)
+        wrong += _left_behind(there, known, known.calls[fault.call - 1], first, found)
     return wrong
 
 
-def _left_behind(there: World, known: Standard, call: Call, found: Picture) -> list[str]:
+def _left_behind(there: World, known: Standard, call: Call, first: Result, found: Picture) -> list[str]:
     """What the undo forgot: the world is as it was, or the failure came when all was done."""
     before, after, now = map(picture.lasting, (there.before, known.after, found))
     if call.kind == "ssh":
         # What is on a host that is lost cannot be taken back.
         before, after, now = map(picture.without_hosts, (before, after, now))
-    return [f"left behind: {line}" for line in difference(before, now)] if difference(after, now) else []
+    left = difference(before, now) if difference(after, now) else []
+    return [f"left behind: {line}" for line in left if not _is_named(line, first)]
+
+
+def _is_named(line: str, first: Result) -> bool:
+    """Whether the message says of a volume that nobody knows whether it was made: on a busy machine there may
+    be no time left to read it back."""
+    return "may have been carried out" in first.stderr and f"volume {_lost(first.stderr)} " in line
+
+
+def _lost(message: str) -> str:
+    """The object in the words `VolumeCreate NAME was lost`."""
+    words = message.partition(" was lost ")[0].split()
+    return words[-1] if words else ""
 
 
 def _after_success(row: Row, known: Standard, fault: Fault, first: Result, found: Picture) -> list[str]:
