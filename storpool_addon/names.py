@@ -136,19 +136,21 @@ def vm_snapshot(volume: str, hypervisor_id: str) -> str:
     return _checked(f"{volume}-{hypervisor_id}")
 
 
-def backup_snapshot(volume: str, number: int | None) -> str:
+def backup_snapshot(volume: str, number: int | None, user: str = "") -> str:
     """What a backup reads. number: of the increment, None for a full backup.
+
+    user: the disk, as `<VM>-<disk>`, of a volume that other VMs have too, whose backups are theirs.
 
     An increment needs the snapshot of the one before it and no other, so two names are enough for a chain of
     any length: whatever is left of an earlier chain has one of them, and is found without a list.
     """
     word = "full" if number is None else ("odd" if number % 2 else "even")
-    return _checked(f"{volume}-ONEBACKUP-{word}")
+    return _checked(f"{volume}-ONEBACKUP-{user}-{word}" if user else f"{volume}-ONEBACKUP-{word}")
 
 
-def backup_snapshots(volume: str) -> list[str]:
+def backup_snapshots(volume: str, user: str = "") -> list[str]:
     """All that backups may have left of a volume."""
-    return [backup_snapshot(volume, number) for number in (None, 0, 1)]
+    return [backup_snapshot(volume, number, user) for number in (None, 0, 1)]
 
 
 def export_snapshot(volume: str, word: str) -> str:

@@ -56,18 +56,31 @@ class Snapshots:
             return False
         return True
 
-    def take_group(
-        self, pairs: Sequence[Pair], tags: Mapping[str, str], *, delete_after_s: int | None = None
-    ) -> bool:
+    def take_group(self, pairs: Sequence[Pair], tags: Mapping[str, str]) -> bool:
         """Make snapshots of several volumes at one moment, all or none; True when this call made them.
 
         pairs: (volume, snapshot name). What an earlier run made of all of them is taken; a part is replaced,
         for the moments of two runs are not one.
         """
-        made = self._take_all(pairs, tags)
-        for _, name in pairs if delete_after_s else ():
-            self._api.snapshot_update(name, delete_after_s=delete_after_s)
-        return made
+        try:
+            self._api.volumes_group_snapshot(pairs, tags=tags)
+        except StorPoolRefused as error:
+            if error.name != "objectExists":
+                raise
+            there = [pair for pair in pairs if self.find(pair[1]) is not None]
+            for pair in there:
+                self._recognise(pair, tags)
+            if len(there) == len(pairs):
+                return False
+            for _, name in there:
+                self.delete(name)
+            self._api.volumes_group_snapshot(pairs, tags=tags)
+        return True
+
+    def expire(self, name: str, after_s: int | None) -> None:
+        """Have StorPool delete a snapshot after that time, from now; without one it stays as it is."""
+        if after_s:
+            self._api.snapshot_update(name, delete_after_s=after_s)
 
     def delete(self, name: str) -> None:
         """Delete a snapshot, attached or not; done already when it is not there."""
@@ -139,22 +152,6 @@ class Snapshots:
                 size=size if after.size != size else None,
                 shrink_ok=after.size > size,
             )
-
-    def _take_all(self, pairs: Sequence[Pair], tags: Mapping[str, str]) -> bool:
-        try:
-            self._api.volumes_group_snapshot(pairs, tags=tags)
-        except StorPoolRefused as error:
-            if error.name != "objectExists":
-                raise
-            there = [pair for pair in pairs if self.find(pair[1]) is not None]
-            for pair in there:
-                self._recognise(pair, tags)
-            if len(there) == len(pairs):
-                return False
-            for _, name in there:
-                self.delete(name)
-            self._api.volumes_group_snapshot(pairs, tags=tags)
-        return True
 
     def _recognise(self, pair: Pair, tags: Mapping[str, str]) -> None:
         volume, name = pair

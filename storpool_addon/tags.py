@@ -14,6 +14,8 @@ VIRT = "one"
 _CLIENTS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*", re.ASCII)
 # Which backup a snapshot was taken for.
 BACKUP = "backup"
+# When OpenNebula was asked for a disk's snapshot: its numbers begin anew, so names come again.
+SNAPSHOT_DATE = "snapdate"
 # Key of the tag that says what a VM's volume is; an image that no VM has is marked with it (snapshots.py).
 TYPE = "type"
 # StorPool's rule for a value; blanks are dropped before it is applied, as the bash addon does.
@@ -51,6 +53,11 @@ def group_snapshot(config: Config, vm_id: int) -> dict[str, str]:
     Not its policies: StorPool's VolumeCare and QoS services act on those of what is in use.
     """
     return {**ours(config), config.vm_tag: str(vm_id)}
+
+
+def disk_snapshot(config: Config, vm_id: int, date: int) -> dict[str, str]:
+    """A snapshot of a disk. date: of the request, as OpenNebula wrote it down."""
+    return {**group_snapshot(config, vm_id), SNAPSHOT_DATE: str(date)}
 
 
 def backup(config: Config, vm_id: int, chain: str, number: int) -> dict[str, str]:

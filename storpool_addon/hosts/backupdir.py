@@ -164,7 +164,7 @@ def _send(child: subprocess.Popen[bytes], data: bytes, shell: Shell, what: str) 
 def _follow(child: subprocess.Popen[bytes], shell: Shell, what: str, log: Callable[[str], None]) -> bool:
     """Tell the log how far it is until it ends; whether it said that all is done."""
     assert child.stdout is not None
-    output, text, done = child.stdout.fileno(), b"", b""
+    output, text, last, done = child.stdout.fileno(), b"", b"", False
     moved = told = time.monotonic()
     while True:
         left_s = moved + STALL_S - time.monotonic()
@@ -172,13 +172,14 @@ def _follow(child: subprocess.Popen[bytes], shell: Shell, what: str, log: Callab
             raise HostError(shell.name, what, None, f"no progress for {STALL_S:g} s")
         printed = os.read(output, 65536)
         if not printed:
-            return done == b"done"
+            return done
         *lines, text = (text + printed).split(b"\n")
-        if lines and lines[-1] != done:
-            done, moved = lines[-1], time.monotonic()
-            if moved - told >= REPORT_EVERY_S and done.isdigit():
+        done = done or b"done" in lines
+        if lines and lines[-1] != last:
+            last, moved = lines[-1], time.monotonic()
+            if moved - told >= REPORT_EVERY_S and last.isdigit():
                 told = moved
-                log(f"{what}: {int(done) >> 20} MiB")
+                log(f"{what}: {int(last) >> 20} MiB")
 
 
 def _ended(

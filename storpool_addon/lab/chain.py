@@ -11,16 +11,18 @@ YES, NO, MIXED, LINEAR = "YES", "NO", "MIXED", "LINEAR"
 
 @dataclass
 class Entry:
-    """One snapshot. parent: -1 for none."""
+    """One snapshot. parent: -1 for none. date_s: when oned was asked for it, after the lab's first day."""
 
     id: int
     name: str
     size_mib: int
     parent: int = -1
+    date_s: int = 0
 
     def values(self, *, active: bool) -> dict[str, object]:
         """Its element; oned leaves out what is empty."""
-        known = {"DATE": 1769002000 + self.id, "ID": self.id, "PARENT": self.parent, "SIZE": self.size_mib}
+        date = 1769002000 + self.date_s
+        known = {"DATE": date, "ID": self.id, "PARENT": self.parent, "SIZE": self.size_mib}
         named = {"NAME": self.name} if self.name else {}
         return {**known, **named, **({"ACTIVE": "YES"} if active else {})}
 
@@ -35,10 +37,10 @@ class Chain:
     active: int = -1
     base: int = -1
 
-    def create(self, name: str, size_mib: int) -> int:
+    def create(self, name: str, size_mib: int, date_s: int = 0) -> int:
         """A new entry; an id is never given twice, even when the driver fails."""
         parent = {NO: self.active, MIXED: self.base}.get(self.orphans, -1)
-        self.entries[self.next_id] = Entry(self.next_id, name, size_mib, parent)
+        self.entries[self.next_id] = Entry(self.next_id, name, size_mib, parent, date_s)
         self.next_id += 1
         return self.next_id - 1
 

@@ -30,7 +30,8 @@ class DiskSnapshots:
     def create(self, vm: Vm, disk_id: int, name: str = "") -> Steps[int]:
         """`disk-snapshot-create`; gives the snapshot's id, which oned has chosen before the script runs."""
         chain = self.chain(vm, disk_id)
-        snapshot_id = chain.create(name, int(vm.disks[disk_id]["SIZE"]))
+        # The requests of a VM have a history record each.
+        snapshot_id = chain.create(name, int(vm.disks[disk_id]["SIZE"]), len(vm.history))
         verb = "SNAP_CREATE_LIVE" if vm.state == machine.ACTIVE else "SNAP_CREATE"
         try:
             yield from self._step(vm, disk_id, snapshot_id, verb, CREATE)

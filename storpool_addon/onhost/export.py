@@ -47,6 +47,8 @@ class Progress:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._done = {}  # type: Dict[str, int]
+        self._speaking = threading.Lock()
+        self._over = False
 
     def at(self, target: str, done: int) -> None:
         """A disk is that far."""
@@ -59,12 +61,21 @@ class Progress:
             self._done[target] = self._done.get(target, 0) + more
 
     def tell(self) -> None:
-        """Report, for as long as the program runs."""
+        """Report, until it is over."""
         while True:
             time.sleep(REPORT_S)
             with self._lock:
                 done = sum(self._done.values())
-            say(str(done))
+            with self._speaking:
+                if self._over:
+                    return
+                say(str(done))
+
+    def finish(self) -> None:
+        """Say that all is done, and nothing after that."""
+        with self._speaking:
+            self._over = True
+            say("done")
 
 
 class Source:
@@ -438,7 +449,7 @@ def main() -> None:
     except Failed as error:
         os.write(2, "{}\n".format(error).encode())
         end(1)
-    say("done")
+    PROGRESS.finish()
     end(0)
 
 

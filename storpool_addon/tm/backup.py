@@ -111,6 +111,8 @@ def _prepare(driver: Driver, task: Task, freeze_mode: str) -> None:
         with _held(driver, task, freeze_mode), uninterrupted():
             for share in task.shares:
                 share.take(task.backup)
+        for share in task.shares:
+            share.expire(task.backup)
         for share, client in zip(task.shares, clients):
             undo.add(f"detach the snapshots of VM {vm.id}", share.snapshots.detach, share.attached)
             with uninterrupted():

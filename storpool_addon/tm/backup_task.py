@@ -10,7 +10,7 @@ from storpool_addon.errors import StateError, StorPoolRefused
 from storpool_addon.hosts import vmdir
 from storpool_addon.opennebula.backup import Backup
 from storpool_addon.opennebula.location import Location, absolute
-from storpool_addon.tm import disks
+from storpool_addon.tm import disks, sharing
 from storpool_addon.volumes import is_absent
 
 if TYPE_CHECKING:
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 
 
 class Piece(NamedTuple):
-    """A disk of the backup. snapshot: what is read. base: what it is compared with, "" for nothing."""
+    """A disk of the backup. snapshot: what is read. base: what it is compared with, "" for nothing.
+
+    user: whose backup it is, of a volume that several VMs have.
+    """
 
     disk_id: int
     volume: str
+    user: str
     snapshot: str
     base: str = ""
 
@@ -52,11 +56,17 @@ class Share(NamedTuple):
             self.volumes.owned(piece.volume)
 
     def take(self, backup: Backup) -> None:
-        """Make the snapshots of all disks, at one moment; StorPool deletes them if nobody else does."""
+        """Make the snapshots of all disks, at one moment and in one call: the guest may be waiting."""
         config, pairs = self.config, [(piece.volume, piece.snapshot) for piece in self.pieces]
         wanted = tags.backup(config, backup.vm.id, backup.chain, backup.number or 0)
+        self.snapshots.take_group(pairs, wanted)
+
+    def expire(self, backup: Backup) -> None:
+        """Have StorPool delete the snapshots if nobody else does."""
+        config = self.config
         life_s = config.backup_snapshot_life_s if backup.number is None else config.backup_base_life_s
-        self.snapshots.take_group(pairs, wanted, delete_after_s=life_s)
+        for piece in self.pieces:
+            self.snapshots.expire(piece.snapshot, life_s)
 
     def delete(self) -> None:
         """Take the snapshots back."""
@@ -66,7 +76,8 @@ class Share(NamedTuple):
     def make_room(self, backup: Backup) -> None:
         """Away with what an earlier run left under our names; a new chain needs nothing of an older one."""
         for piece in self.pieces:
-            for name in [piece.snapshot] if backup.number else names.backup_snapshots(piece.volume):
+            every = names.backup_snapshots(piece.volume, piece.user)
+            for name in [piece.snapshot] if backup.number else every:
                 self.snapshots.delete(name)
 
     def leave(self, backup: Backup) -> None:
@@ -77,15 +88,15 @@ class Share(NamedTuple):
         if backup.number is None:
             self.delete()
             return
-        both = [names.backup_snapshot(piece.volume, slot) for piece in self.pieces for slot in (0, 1)]
-        self.snapshots.detach(both)
+        slots = [(piece, slot) for piece in self.pieces for slot in (0, 1)]
+        self.snapshots.detach([names.backup_snapshot(each.volume, slot, each.user) for each, slot in slots])
         self.prolong(piece.snapshot for piece in self.pieces)
 
     def prolong(self, snapshots: Iterable[str]) -> None:
         """Have StorPool delete these later: what is in use must not go, what nobody needs must not stay."""
         for name in snapshots:
             try:
-                self.volumes.api.snapshot_update(name, delete_after_s=self.config.backup_base_life_s)
+                self.snapshots.expire(name, self.config.backup_base_life_s)
             except StorPoolRefused as error:
                 if not is_absent(error):
                     raise
@@ -106,7 +117,7 @@ class Share(NamedTuple):
         return self._replace(pieces=found)
 
     def _base(self, piece: Piece, wanted: dict[str, str], number: int) -> str:
-        name = names.backup_snapshot(piece.volume, number - 1)
+        name = names.backup_snapshot(piece.volume, number - 1, piece.user)
         there = self.snapshots.find(name)
         if there is None or any(there.tags.get(key, "") != word for key, word in wanted.items()):
             return ""
@@ -173,9 +184,12 @@ def _shares(driver: Driver, backup: Backup, wanted: Iterable[Disk]) -> list[Shar
 
 def _share(driver: Driver, backup: Backup, group: Sequence[Subject]) -> Share:
     first = group[0]
-    pieces = [
-        Piece(each.disk.disk_id, each.volume, names.backup_snapshot(each.volume, backup.number))
-        for each in group
-    ]
+    pieces = [_piece(backup, each) for each in group]
     snapshots = driver.snapshots(first.datastore)
     return Share(first.volumes, snapshots, first.config, first.datastore, pieces)
+
+
+def _piece(backup: Backup, disk: Subject) -> Piece:
+    user = sharing.user_of_backups(disk)
+    snapshot = names.backup_snapshot(disk.volume, backup.number, user)
+    return Piece(disk.disk.disk_id, disk.volume, user, snapshot)

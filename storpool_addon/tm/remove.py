@@ -36,7 +36,7 @@ def delete(driver: Driver, target: Location, vm_id: int, datastore_id: int) -> N
             cdrom.forget(driver, disk, target.host)
         disk.volumes.delete(disk.volume, keep=keep, snapshots=_snapshots(disk))
     elif sharing.is_shared(disk.disk):
-        sharing.be_on(driver, disk, (), force=True)
+        _leave(driver, disk)
     else:
         # The reconciler of policies gives it the class of its image again; a deleted VM's must not stay.
         _give_back(driver, disk, qos.resolve(disk.config, qos.DEFAULT_ONLY))
@@ -52,7 +52,7 @@ def mvds(driver: Driver, source: Location, target: str, vm_id: int, datastore_id
     disk = disks.subject(driver, source, vm_id, datastore_id)
     image = names.of_source(target)
     if sharing.is_shared(disk.disk):
-        sharing.be_on(driver, disk, (), force=True)
+        _leave(driver, disk)
         _unlink(driver, source)
         return
     if disk.volume != image and disk.volumes.find(image) is None:
@@ -87,13 +87,25 @@ def _give_back(driver: Driver, disk: Subject, qc: str) -> None:
     disk.volumes.release([disk.volume], force=user == ours)
     _forget_snapshots(driver, disk)
     disk.volumes.tag(disk.volume, tags.released(disk.config, qc))
+    _forget_backups(disk)
+
+
+def _leave(driver: Driver, disk: Subject) -> None:
+    """Let this VM have the image no longer; what other VMs have of it stays theirs."""
+    sharing.be_on(driver, disk, (), force=True)
+    _forget_backups(disk)
+
+
+def _forget_backups(disk: Subject) -> None:
     for name in _of_backups(disk):
         disk.volumes.delete_snapshot(name)
 
 
 def _of_backups(disk: Subject) -> list[str]:
     """What backups may have left: the increments of a VM end when a disk leaves it."""
-    return names.backup_snapshots(disk.volume) if may_have_snapshots(disk.vm) else []
+    if not may_have_snapshots(disk.vm):
+        return []
+    return names.backup_snapshots(disk.volume, sharing.user_of_backups(disk))
 
 
 def _forget_snapshots(driver: Driver, disk: Subject) -> None:

@@ -27,6 +27,11 @@ def is_shared(disk: Disk) -> bool:
     return disk.clone is False and not disk.is_cdrom and (disk.shareable or disk.is_immutable)
 
 
+def user_of_backups(disk: Subject) -> str:
+    """What the names of a disk's backups have, so that VMs of one image do not take each other's."""
+    return f"{disk.vm.id}-{disk.disk.disk_id}" if is_shared(disk.disk) else ""
+
+
 def refuse_if_used_together(disk: Subject, volume: Volume) -> None:
     """StateError when VMs use the volume that each know that others do: one that does not may not join."""
     users = tags.users(disk.config, volume.tags)

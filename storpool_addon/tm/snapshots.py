@@ -12,7 +12,6 @@ from storpool_addon.hosts import freeze, vmdir
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol
 from storpool_addon.opennebula.snapshots import forgotten_by_revert
-from storpool_addon.snapshots import Revert
 from storpool_addon.tm import disks, sharing
 from storpool_addon.tm.disks import Subject
 from storpool_addon.undo import Undo, uninterrupted
@@ -61,16 +60,22 @@ def snap_revert(driver: Driver, target: Location, snapshot_id: int, vm_id: int, 
         raise StateError(text)
     client = driver.client_id(target.host, disk.vm, disk.datastore)
     snapshots = driver.snapshots(disk.datastore)
+    shell = driver.hosts.on(target.host)
     with driver.exclusive(disk.volume), Undo(driver.log) as undo:
         plan = snapshots.plan_revert(disk.volume, names.disk_snapshot(disk.volume, snapshot_id))
+        # All that may be refused is asked for while the disk is what it was.
+        link = (target.path, disk.reference)
+        own = {} if plan.before.tags else disks.tags_of(driver, disk)
         _take_off(undo, disk, client)
         # oned opens a new history record for each revert: the next one keeps what it discards as well.
         disk.volumes.set_aside(plan.before, f"{plan.before.global_id}-{vm_id}.{disk.vm.last.seq}")
         with uninterrupted():
             snapshots.carry_out(plan, keep_size=True)
-            _own_again(driver, disk, plan)
+            if own:
+                # An interrupted run has let them get lost.
+                disk.volumes.tag(disk.volume, own)
             disk.volumes.place([disk.placement(client)])
-        vmdir.link(driver.hosts.on(target.host), [(target.path, disk.volume)])
+        vmdir.link(shell, [link])
     for each in forgotten_by_revert(disk.vm.snapshots_of(disk.disk.disk_id), snapshot_id):
         snapshots.delete(names.disk_snapshot(disk.volume, each.id))
 
@@ -95,10 +100,25 @@ def _may_be_taken(driver: Driver, disk: Subject) -> Subject:
 def _take(driver: Driver, undo: Undo, disk: Subject, snapshot_id: int) -> None:
     name = names.disk_snapshot(disk.volume, snapshot_id)
     snapshots = driver.snapshots(disk.datastore)
+    wanted = tags.disk_snapshot(disk.config, disk.vm.id, _date(disk, snapshot_id))
     disk.volumes.owned(disk.volume)
     with uninterrupted():
-        if snapshots.take(disk.volume, name, tags.group_snapshot(disk.config, disk.vm.id)):
+        if snapshots.take(disk.volume, name, wanted):
             undo.add(f"delete snapshot {name}", snapshots.delete, name)
+
+
+def _date(disk: Subject, snapshot_id: int) -> int:
+    """When it was asked for: oned enters a snapshot before the script runs (DispatchManagerActions.cc).
+
+    It tells this request from one that OpenNebula has forgotten, whose snapshot may have stayed.
+    """
+    for each in disk.vm.snapshots_of(disk.disk.disk_id):
+        if each.id == snapshot_id and each.date > 0:
+            return each.date
+    raise StateError(
+        f"OpenNebula knows no snapshot {snapshot_id} of disk {disk.disk.disk_id} of VM {disk.vm.id};"
+        " take it with onevm disk-snapshot-create"
+    )
 
 
 @contextmanager
@@ -124,9 +144,3 @@ def _take_off(undo: Undo, disk: Subject, client: int) -> None:
             undo.add(*again)
             raise
         undo.add(*again)
-
-
-def _own_again(driver: Driver, disk: Subject, plan: Revert) -> None:
-    """The tags, when an interrupted run has let them get lost."""
-    if not plan.before.tags:
-        disk.volumes.tag(disk.volume, disks.tags_of(driver, disk))

@@ -30,6 +30,7 @@ from storpool_addon.names import Origin
         (names.backup_snapshot("one-img-8", None), "one-img-8-ONEBACKUP-full"),
         (names.backup_snapshot("one-img-8", 4), "one-img-8-ONEBACKUP-even"),
         (names.backup_snapshot("one-img-8", 7), "one-img-8-ONEBACKUP-odd"),
+        (names.backup_snapshot("one-img-8", 7, "42-0"), "one-img-8-ONEBACKUP-42-0-odd"),
         (names.export_snapshot("one-img-8", "a1B2c3"), "one-img-8-export-a1B2c3"),
         (names.reverted("one-img-8", "17-x"), "one-img-8-SPTMP-17-x"),
         (names.restored("one-img-8", "a1b2c3d4"), "one-img-8-tmRestorea1b2c3d4"),

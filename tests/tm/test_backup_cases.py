@@ -220,6 +220,24 @@ def test_the_virtual_tpm_is_kept(lab: Lab) -> None:
         assert member and member.read() == b"secrets"
 
 
+def test_the_guest_waits_for_the_snapshots_and_for_nothing_else(lab: Lab) -> None:
+    program = Path(lab.directory, "hostbin", "virsh")
+    program.write_text('#!/bin/bash\n[ "$3" != domfsthaw ] || date +%s.%N >/var/tmp/thawed\n')
+    program.chmod(0o755)
+    vm = machine(lab, FS_FREEZE="AGENT")
+    cloud.succeeds(lab, lab.vm_backups.pre(vm))
+    thawed = float(lab.hosts.nodes["node1"].run("cat /var/tmp/thawed").stdout)
+    calls = {each.query: each.time for each in lab.simulator.requests}
+    assert calls["VolumesGroupSnapshot"] < thawed < calls["SnapshotUpdate"]
+
+
+def test_a_host_that_reports_on_when_all_is_done(lab: Lab) -> None:
+    program = Path(lab.directory, "hostbin", "python3")
+    program.write_text('#!/bin/sh\nprintf "done\\n4096\\n"\n')
+    program.chmod(0o755)
+    cloud.succeeds(lab, lab.vm_backups.pre(machine(lab)))
+
+
 # What cannot be backed up
 
 
@@ -293,6 +311,23 @@ def test_nothing_outlives_the_vm(lab: Lab, persistent: bool) -> None:
     assert len(cloud.snapshots(lab)) == 2
     lab.do(lab.vms.terminate(vm))
     assert not [name for name in cloud.snapshots(lab) if "ONEBACKUP" in name]
+
+
+@pytest.mark.parametrize("kind", ["SHAREABLE", "IMMUTABLE"])
+def test_vms_of_one_image_have_backups_of_their_own(lab: Lab, kind: str) -> None:
+    image = lab.give_image(persistent=True, content=b"first" * 1000)
+    image.attributes["PERSISTENT_TYPE"] = kind
+    first, second = (machine(lab, image, MODE="INCREMENT") for _ in range(2))
+    for vm in (first, second, first, second):
+        prepared(lab, vm)
+    names = {
+        vm.id: {f"one-img-7-ONEBACKUP-{vm.id}-0-{word}" for word in ("even", "odd")} for vm in (first, second)
+    }
+    assert set(cloud.snapshots(lab)) == names[first.id] | names[second.id]
+    lab.do(lab.vms.terminate(first))
+    assert set(cloud.snapshots(lab)) == names[second.id]
+    lab.do(lab.vms.terminate(second))
+    assert cloud.snapshots(lab) == {}
 
 
 def test_two_clusters(lab: Lab, tmp_path: Path) -> None:

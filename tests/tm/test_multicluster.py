@@ -148,3 +148,11 @@ def test_off_costs_nothing(lab: Lab) -> None:
         "VolumesReassignWait",
     ]
     assert not any("MultiCluster" in each.path for each in lab.simulator.requests)
+
+
+def test_a_revert(lab: Lab, second: Second) -> None:
+    vm = deployed(lab)
+    lab.vms.poweroff(vm)
+    lab.do(lab.disk_snapshots.create(vm, 0))
+    lab.do(lab.disk_snapshots.revert(vm, 0, 0))
+    assert read(lab, "node1", vm) == b"hello"

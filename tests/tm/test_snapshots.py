@@ -77,9 +77,28 @@ def test_a_snapshot_is_taken_once_and_says_whose_it_is(lab: Lab, state: str, kin
     script = "snap_create_live" if state == "running" else "snap_create"
     result = cloud.succeeds(lab, step(lab.disk_snapshots.create(vm, 0), script), times=3)
     snapshot = cloud.snapshots(lab)[f"{volume}-snap0"]
-    assert snapshot["tags"] == {**OURS, "nvm": "42"} and not snapshot["targetDeleteDate"]
+    date = str(vm.chains[0].entries[0].values(active=False)["DATE"])
+    assert snapshot["tags"] == {**OURS, "nvm": "42", "snapdate": date} and not snapshot["targetDeleteDate"]
     assert cloud.kinds(result) == {"rpc": 3, "api": 2} and not cloud.asks_for_lists(result)
     assert cloud.attached(lab, volume) == {volume: {"node1": "rw"}}
+
+
+@pytest.mark.parametrize("has_tags", [True, False])
+def test_a_snapshot_that_stayed_is_not_taken_for_the_next_of_its_name(lab: Lab, has_tags: bool) -> None:
+    """OpenNebula counts from 0 again when the last snapshot of a disk is gone."""
+    vm = machine(lab)
+    taken(lab, vm, b"AAAAA")
+    if not has_tags:
+        lab.storpool(f"SnapshotUpdate/{COPY}-snap0", {"tags": {"snapdate": ""}})
+    vm.chains[0] = Chain()
+    line = cloud.refused(lab, step(lab.disk_snapshots.create(vm, 0), "snap_create"))
+    assert f"snapshot {COPY}-snap0 exists and is not this one" in line
+
+
+def test_a_snapshot_that_opennebula_does_not_know(lab: Lab) -> None:
+    command = step(lab.disk_snapshots.create(machine(lab), 0), "snap_create")
+    command = command._replace(args=(command.args[0], "5", *command.args[2:]))
+    assert "OpenNebula knows no snapshot 5 of disk 0 of VM 42" in cloud.refused(lab, command)
 
 
 def test_a_snapshot_holds_what_the_disk_held(lab: Lab) -> None:
@@ -333,6 +352,19 @@ def test_a_revert_that_fails_gives_the_disk_back(lab: Lab) -> None:
     with pytest.raises(StepFailed, match="VolumeRevert"):
         lab.do(lab.disk_snapshots.revert(vm, 0, 0))
     assert cloud.attached(lab, COPY) == {COPY: {"node1": "rw"}} and content(lab, COPY) == b"CCCCC"
+
+
+def test_what_may_be_refused_is_refused_before_the_revert(lab: Lab) -> None:
+    """The tags that an interrupted revert has let get lost cannot be written anew."""
+    lab.simulator.cluster.switches = Switches(revert_keeps_tags=False, revert_attached="allow")
+    vm = machine(lab)
+    taken(lab, vm, b"AAAAA")
+    lab.storpool(f"VolumeRevert/{COPY}", {"toSnapshot": f"{COPY}-snap0"})
+    write(lab, COPY, b"CCCCC")
+    vm.user_attributes["VC_POLICY"] = "a/b"
+    command = step(lab.disk_snapshots.revert(vm, 0, 0), "snap_revert")
+    assert "tag vc-policy cannot be 'a/b'" in cloud.refused(lab, command)
+    assert content(lab, COPY) == b"CCCCC"
 
 
 # Where they stay when the disk goes
