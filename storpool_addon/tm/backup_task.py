@@ -74,8 +74,12 @@ class Share(NamedTuple):
             self.snapshots.delete(piece.snapshot)
 
     def make_room(self, backup: Backup) -> None:
-        """Away with what an earlier run left under our names; a new chain needs nothing of an older one."""
+        """Away with what an earlier run left under our names; a new chain needs nothing of an older one.
+
+        StateError for a volume that is not ours: nobody gets another instance's data in a backup.
+        """
         for piece in self.pieces:
+            self.volumes.owned(piece.volume)
             every = names.backup_snapshots(piece.volume, piece.user)
             for name in [piece.snapshot] if backup.number else every:
                 self.snapshots.delete(name)
