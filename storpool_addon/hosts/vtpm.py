@@ -16,18 +16,28 @@ from storpool_addon.hosts.vmdir import device
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _BACKUP = PRELUDE + 'sudo -n "$1" backup "$2" "$3"\n'
 _IS_THERE = PRELUDE + 'if [ -d "$1/tpm" ] && [ -n "$(ls -A "$1/tpm")" ]; then echo yes; fi\n'
-# The rest of the device becomes zeros: a longer archive of before would otherwise end in it.
+# An archive is first written to the second half of the device, then to its beginning, and is taken out of the
+# second half again: whenever this ends, one of the two is whole, and the bash addon finds the newest at the
+# beginning. The rest of each half becomes zeros: a longer archive of before would end in it. What the host
+# remembers of the device is dropped (`dd iflag=nocache count=0`), so that the device itself is compared.
 _SAVE = (
     PRELUDE
     + r"""
 wait_for "$2"
+device=$2 half=$(($3 / 2))
 archive=$(mktemp -- "$1/.tpm.XXXXXXXXXX")
 trap 'rm -f -- "$archive"' EXIT
 tar -C "$1" -cf - tpm | gzip -n >"$archive"
-[ "$(stat -c %s -- "$archive")" -le "$3" ] || fail "the TPM's state in $1 is larger than $3 bytes"
-truncate -s "$3" -- "$archive"
-dd if="$archive" of="$2" bs=1M conv=notrunc,fsync status=none
-cmp -n "$3" -- "$archive" "$2"
+[ "$(stat -c %s -- "$archive")" -le "$half" ] || fail "the TPM's state in $1 is larger than $half bytes"
+truncate -s "$half" -- "$archive"
+write_at() {
+    dd if="$archive" of="$device" bs=1M seek="$1" oflag=seek_bytes conv=notrunc,fsync status=none
+    dd if="$device" of=/dev/null iflag=nocache count=0 status=none
+    cmp -n "$half" -i "0:$1" -- "$archive" "$device"
+}
+write_at "$half"
+write_at 0
+dd if=/dev/zero of="$device" bs=4096 count=1 seek="$half" oflag=seek_bytes conv=notrunc,fsync status=none
 """
 )
 # gzip ends with 2 when it warns, of what follows the archive; a broken archive is 1.
@@ -35,15 +45,24 @@ _RESTORE = (
     PRELUDE
     + r"""
 wait_for "$2"
-[ "$(head -c 2 -- "$2" | od -An -tx1 | tr -d ' \n')" != 0000 ] || exit 0
 mkdir -p "$1"
 new=$(mktemp -d -- "$1/.tpm.XXXXXXXXXX")
 trap 'rm -rf -- "$new"' EXIT
-code=0
-gzip -dc <"$2" >"$new/tar" 2>"$new/why" || code=$?
-[ "$code" -eq 0 ] || [ "$code" -eq 2 ] || fail "$(tail -n 1 "$new/why")"
-tar -C "$new" --no-same-owner -xf "$new/tar"
-[ -n "$(ls -A "$new/tpm")" ]
+dd if="$2" of="$new/second" bs=1M skip=$(($3 / 2)) iflag=skip_bytes status=none
+is_empty() { [ "$(head -c 2 -- "$1" | od -An -tx1 | tr -d ' \n')" = 0000 ]; }
+unpack() {
+    local code=0
+    gzip -dc <"$1" >"$new/tar" 2>"$new/why" || code=$?
+    [ "$code" -eq 0 ] || [ "$code" -eq 2 ] || return 1
+    tar -C "$new" --no-same-owner -xf "$new/tar" 2>"$new/why" || return 1
+    [ -n "$(ls -A "$new/tpm" 2>"$new/why")" ]
+}
+if ! is_empty "$2" && unpack "$2"; then :
+elif ! is_empty "$new/second"; then
+    rm -rf -- "$new/tpm"
+    unpack "$new/second" || fail "$(tail -n 1 "$new/why")"
+elif is_empty "$2"; then exit 0
+else fail "$(tail -n 1 "$new/why")"; fi
 state=tpm/tpm2-00.permall
 if [ -e "$1/$state" ] && ! [ "$new/$state" -nt "$1/$state" ]; then exit 0; fi
 sync -f "$new"
@@ -85,16 +104,20 @@ def is_there(shell: Shell, directory: str) -> bool:
 
 
 def save(shell: Shell, directory: str, volume: str, size: int) -> None:
-    """Fill the attached volume, of `size` bytes, with the state in the VM's directory."""
+    """Save the state in the VM's directory to the attached volume, of `size` bytes; half of that may be used.
+
+    However it ends, the volume has this state or that of before, whole.
+    """
     shell.run(_SAVE, directory, device(volume), str(size), what=f"saving {directory}/tpm to volume {volume}")
 
 
-def restore(shell: Shell, directory: str, volume: str) -> None:
+def restore(shell: Shell, directory: str, volume: str, size: int) -> None:
     """The state on the attached volume in the VM's directory, unless what is there is as new.
 
     HostError for an archive that is not whole; an empty volume holds no state.
     """
-    shell.run(_RESTORE, directory, device(volume), what=f"restoring {directory}/tpm from volume {volume}")
+    what = f"restoring {directory}/tpm from volume {volume}"
+    shell.run(_RESTORE, directory, device(volume), str(size), what=what)
 
 
 def put(shell: Shell, directory: str, archive: bytes) -> None:

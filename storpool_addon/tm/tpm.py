@@ -81,7 +81,7 @@ def _restore(driver: Driver, volumes: Volumes, vm: Vm, system: Datastore, name: 
         with uninterrupted():
             _attach(driver, volumes, undo, vm, system, name, place.host)
         try:
-            vtpm.restore(driver.hosts.on(place.host), place.directory, volumes.api.reference(name))
+            vtpm.restore(driver.hosts.on(place.host), place.directory, volumes.api.reference(name), SIZE)
         except HostUnreachable:
             raise
         except HostError as error:

@@ -142,7 +142,7 @@ def test_a_state_that_is_too_large(lab: Lab, vm: Vm) -> None:
     keep(lab, "node1", os.urandom(5 << 20))
     vm.lcm_state = 30
     line = cloud.fails(lab, cloud.mv(vm, "node1", "frontend", None))
-    assert "is larger than 4194304 bytes" in line
+    assert "is larger than 2097152 bytes" in line
     assert len(state(lab, "node1") or b"") == 5 << 20
 
 
