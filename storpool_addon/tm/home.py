@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from storpool_addon import names, qos
+from storpool_addon.errors import StateError
 from storpool_addon.hosts import transfer, vmdir
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.vm import Vm
 from storpool_addon.tm import disks, tpm
 from storpool_addon.tm.plans import Plan
-from storpool_addon.volumes import Placement
+from storpool_addon.volumes import Placement, Volumes
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver
@@ -33,6 +34,38 @@ def move(driver: Driver, plan: Plan, vm: Vm, system: Datastore, source: Location
         _move_directory(driver, _stays(driver, plan, vm, system, own), system, source, target)
     else:
         driver.log(f"{source} is left behind, with all that was saved there and not on a volume")
+
+
+def left_behind(driver: Driver, vm: Vm, system: Datastore) -> tuple[Volumes, list[str]] | None:
+    """What of the VM's own is on the StorPool of the system datastore that it leaves, and not on its new one.
+
+    That can only be the context image, which is made anew as the VM starts; StateError for any other.
+    """
+    if len(vm.history) < 2 or vm.history[-2].ds_id == system.id or vm.history[-2].tm_mad != disks.TM_MAD:
+        return None
+    old = driver.one.datastore(vm.history[-2].ds_id)
+    there, here = driver.volumes(old), driver.volumes(system)
+    if there.api is here.api:
+        return None
+    config = there.config.for_vm(vm)
+    wanted = disks.home_volume_names(config, vm) + ([names.tpm(config.one_px, vm.id)] if vm.has_tpm else [])
+    found = [name for name in wanted if _is_only_there(name, there, here)]
+    others = [name for name in found if not names.is_context(config.one_px, name)]
+    if others:
+        raise StateError(
+            f"{', '.join(others)} of VM {vm.id} cannot leave the StorPool cluster of system datastore"
+            f" {old.id}; datastore {system.id} is on another: choose one on the same"
+        )
+    return there, found
+
+
+def _is_only_there(name: str, there: Volumes, here: Volumes) -> bool:
+    """One cluster may have two addresses, and clusters may be joined."""
+    volume = there.find(name)
+    if volume is None:
+        return False
+    same = here.look(name)
+    return same is None or same.global_id != volume.global_id
 
 
 def _attach(

@@ -37,6 +37,7 @@ def _move_home(
     driver: Driver, plan: Plan, vm: Vm, system: Datastore, source: Location, target: Location
 ) -> None:
     """The directory, and what is on volumes of it: saved before anything leaves, restored at the end."""
+    left = home.left_behind(driver, vm, system) if plan.attach else None
     if plan.copy and not plan.returns:
         tpm.save(driver, vm, system, source)
     home.move(driver, plan, vm, system, source, target)
@@ -44,6 +45,10 @@ def _move_home(
         tpm.restore(driver, vm, system, target)
     if plan.returns and plan.saved_memory:
         checkpoint.take_out_archive(driver, vm, system, target)
+    if left:
+        volumes, context = left
+        for name in context:
+            volumes.delete(name, keep=False)
 
 
 def _move_disk(driver: Driver, plan: Plan, disk: Subject, source: Location, target: Location) -> None:

@@ -151,3 +151,23 @@ def test_one_cluster_under_two_addresses(lab: Lab) -> None:
     assert cloud.attached(lab) == everywhere(names, "node1", "node2")
     cloud.succeeds(lab, command._replace(script="tm/storpool/postmigrate"))
     assert cloud.attached(lab) == everywhere(names, "node2")
+
+
+def test_what_is_the_vms_own_is_not_left_on_another_cluster(lab: Lab, second: Second) -> None:
+    """Its context image alone may go: it is made anew as the VM starts."""
+    vm = lab.vms.create(lab.give_image(content=b"hello"))
+    lab.do(lab.vms.deploy(vm, "node1"))
+    lab.vms.poweroff(vm)
+    variables, context = "one-sys-42-NVRAM", "one-sys-42-1-iso"
+    second.ask("VolumeCreate", {"name": variables, "size": 512, "template": "one-ds-100", "tags": scene.OURS})
+    vm.user_attributes["T_OS_NVRAM"] = "storpool"
+    steps = lab.vms.migrate(vm, "node2", lab.oned.add_system_datastore(110, "other"))
+    done: list[tuple[Command, Result]] = []
+    with pytest.raises(StepFailed):
+        lab.do(steps, lambda command, result: done.append((command, result)))
+    command, result = done[-1]
+    assert f"{variables} of VM 42 cannot leave the StorPool cluster of system datastore 100;" in result.stderr
+    assert second.names() == {variables, context}
+    del vm.user_attributes["T_OS_NVRAM"]
+    cloud.succeeds(lab, command, times=2)
+    assert second.names() == {variables}
