@@ -100,8 +100,6 @@ def _prepare(driver: Driver, task: Task, freeze_mode: str) -> None:
     _answer_to_cancel()
     vm, shell = task.backup.vm, driver.hosts.on(task.host)
     clients = [driver.client_id(task.host, vm, share.datastore) for share in task.shares]
-    for share in task.shares:
-        share.check()
     with driver.exclusive(f"backup-of-vm-{vm.id}", timeout_s=_LOCK_S), Undo(driver.log) as undo:
         files = _files(driver, task)
         task = task._replace(shares=[share.with_bases(task.backup) for share in task.shares])

@@ -38,6 +38,8 @@ ROWS = [
     *datastore_rows.ROWS,
 ]
 BY_NAME = {row.name: row for row in ROWS}
+# One process has them all: the cases of all rows are under way at once, in threads.
+pytestmark = pytest.mark.xdist_group("sweep")
 # Most of a case is waiting for a process or for a deadline.
 WORKERS = 5 * (os.cpu_count() or 2)
 
