@@ -194,9 +194,7 @@ def _md5(job: Job, printed: str) -> str:
 
 
 def _answer(driver: Driver, job: Job, path: str, md5: str, image_format: str) -> str:
-    location = driver.environ.get("ONE_LOCATION", "")
-    remotes = f"{location}/var/remotes" if location else "/var/lib/one/remotes"
-    command = f"{remotes}/datastore/storpool/export.delete {job.shell.name} {path} {job.datastore.id}"
+    command = f"{driver.remotes}/datastore/storpool/export.delete {job.shell.name} {path} {job.datastore.id}"
     # downloader.sh takes a file of the front-end by its plain path.
     there = f"{job.config.export_transport}://{job.shell.name}:{path}" if job.shell.remote else path
     values = {

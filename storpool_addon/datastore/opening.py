@@ -131,10 +131,8 @@ def downloaded(driver: Driver, wanted: Wanted, url: str) -> Generator[bytes, Non
 
 
 def _fetched(driver: Driver, wanted: Wanted, url: str, what: str) -> Generator[bytes, None, None]:
-    location = driver.environ.get("ONE_LOCATION", "")
-    script = f"{location}/var" if location else "/var/lib/one"
     exact = backupurl.exact(url)
-    command = [f"{script}/remotes/datastore/downloader.sh", "--nodecomp", exact, "-"]
+    command = [f"{driver.remotes}/datastore/downloader.sh", "--nodecomp", exact, "-"]
     argv = ["bash", "-c", _DOWNLOAD, "storpool-addon", *command]
     document = base64.b64encode(_marketplace(wanted.marketplace))
     first_s = BACKUP_PATIENCE_S if backupurl.is_of_backup(url) else 0.0

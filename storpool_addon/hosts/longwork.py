@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from storpool_addon.errors import HostError
@@ -28,16 +31,23 @@ watched() {
 
 def run(processes: Processes, shell: Shell, script: str, *args: str, what: str, timeout_s: float) -> str:
     """What a script prints; its long commands go through `watched`, of WATCH. HostError when it fails."""
-    receiving, sending = os.pipe()
     try:
-        child = processes.start(shell.command(script, *args, timeout_s=timeout_s), stdin=receiving)
-        os.close(receiving)
-        receiving = -1
-        return processes.finish(child, timeout_s=timeout_s + 10).decode("utf-8", "replace")
+        with started(processes, shell.command(script, *args, timeout_s=timeout_s)) as child:
+            return processes.finish(child, timeout_s=timeout_s + 10).decode("utf-8", "replace")
     except Finished as ended:
         last_line = ended.last_line or describe(ended, timeout_s)
         raise HostError(shell.name, what, ended.exit_code, last_line) from None
+
+
+@contextmanager
+def started(processes: Processes, argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A child whose standard input is open until the block ends, or we do."""
+    receiving, sending = os.pipe()
+    try:
+        try:
+            child = processes.start(argv, stdin=receiving)
+        finally:
+            os.close(receiving)
+        yield child
     finally:
-        for fd in (receiving, sending):
-            if fd >= 0:
-                os.close(fd)
+        os.close(sending)

@@ -9,10 +9,11 @@ import select
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from storpool_addon.errors import HostError, StateError
-from storpool_addon.hosts.longwork import WATCH
+from storpool_addon.hosts import longwork
 from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.process import Finished, Processes, describe
 
@@ -28,7 +29,7 @@ REPORT_EVERY_S = 5.0
 # StorPool answers an attach when the device is there; udev's link to it may come a moment later.
 _WAIT = PRELUDE + 'wait_for "${@: -1}"\n'
 # A bridge must not go on writing when we are gone.
-_WATCHED = _WAIT + WATCH + 'watched "$@"\n'
+_WATCHED = _WAIT + longwork.WATCH + 'watched "$@"\n'
 _FROM_STDIN = 'exec "$@"\n'
 _PROGRESS = re.compile(rb"\((\d+)\.\d+/100%\)")
 
@@ -108,20 +109,17 @@ def _copied(
     command = ["qemu-img", "convert", "-p", "-n", "-t", "writeback", "-O", "raw", *arguments]
     script = _WATCHED if stdin is None else _WAIT + _FROM_STDIN
     argv = shell.command(script, *command, timeout_s=CONVERT_TIMEOUT_S)
-    receiving, sending = os.pipe()
     try:
-        child = processes.start(argv, stdin=receiving if stdin is None else stdin)
-        os.close(receiving)
-        receiving = -1
-        _follow(child, shell, what, log)
-        processes.finish(child, timeout_s=STALL_S)
+        with (
+            longwork.started(processes, argv)
+            if stdin is None
+            else nullcontext(processes.start(argv, stdin=stdin))
+        ) as child:
+            _follow(child, shell, what, log)
+            processes.finish(child, timeout_s=STALL_S)
     except Finished as ended:
         last_line = ended.last_line or describe(ended, CONVERT_TIMEOUT_S)
         raise HostError(shell.name, what, ended.exit_code, last_line) from None
-    finally:
-        for fd in (receiving, sending):
-            if fd >= 0:
-                os.close(fd)
 
 
 def _info(image: Image) -> list[str]:

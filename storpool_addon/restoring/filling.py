@@ -56,7 +56,7 @@ def fill(driver: Driver, undo: Undo, works: Sequence[Work], host: str) -> None:
         each_at_once(driver.processes, [_call(_download, driver, each) for each in files])
         for each in files:
             _make_volume(driver, undo, each)
-        each_at_once(driver.processes, [_call(_convert, driver, each) for each in files])
+        each_at_once(driver.processes, [_conversion(driver, each) for each in files])
     for work in missing:
         _complete(undo, work)
 
@@ -122,15 +122,22 @@ def _make_volume(driver: Driver, undo: Undo, each: _Staged) -> None:
     work.draft.create(undo, size=size, template=template, tags=wanted)
 
 
-def _convert(driver: Driver, each: _Staged) -> None:
-    qemu.convert(driver.processes, each.shell, each.image, each.work.target, each.work.what, driver.log)
+def _conversion(driver: Driver, each: _Staged) -> Callable[[], None]:
+    # Of a multicluster, StorPool is asked for the device, which a step must not do.
+    target = each.work.target
+    return lambda: qemu.convert(driver.processes, each.shell, each.image, target, each.work.what, driver.log)
 
 
 def _complete(undo: Undo, work: Work) -> None:
     """What is whole has a snapshot, and the volume that it was put together in goes."""
     volumes, wanted = work.disk.volumes, tags.group_snapshot(work.config, work.disk.vm.id)
     volumes.release([work.draft.name])
-    undo.add(f"delete snapshot {work.whole}", work.snapshots.delete, work.whole)
+    undo.add(f"delete snapshot {work.whole}", _drop, work)
     with uninterrupted():
         work.snapshots.take(work.draft.name, work.whole, wanted, delete_after_s=KEPT_S)
     volumes.discard(work.draft.name)
+
+
+def _drop(work: Work) -> None:
+    if not work.unsettled:
+        work.snapshots.delete(work.whole)

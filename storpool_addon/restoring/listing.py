@@ -34,9 +34,7 @@ def read(driver: Driver, vm_id: int, image_id: int, increment: int) -> Backup:
     mad = datastore.ds_mad.lower()
     if not _MAD.fullmatch(mad):
         raise StateError(f"datastore {datastore.id} has DS_MAD {datastore.ds_mad!r}; correct it")
-    location = driver.environ.get("ONE_LOCATION", "")
-    script = f"{location}/var" if location else "/var/lib/one"
-    argv = [f"{script}/remotes/datastore/{mad}/ls", "-i", str(increment)]
+    argv = [f"{driver.remotes}/datastore/{mad}/ls", "-i", str(increment)]
     what = f"listing backup {image_id} in datastore {datastore.id}"
     # The keys of the backup's server are in the document: it goes through standard input alone.
     document = _document(driver, vm_id, image_id, datastore.id)

@@ -29,7 +29,7 @@ def each_at_once(processes: Processes, steps: Sequence[Callable[[], None]]) -> N
         crew.stopped = True
         while crew.is_busy:
             processes.close()
-            crew.wait(_LOOK_S)
+            crew.join(_LOOK_S)
     if crew.failures:
         raise crew.failures[0]
 
@@ -50,13 +50,15 @@ class _Crew:
         """Whether anything still runs."""
         return any(each.is_alive() for each in self._threads)
 
-    def wait(self, timeout_s: float | None = None) -> None:
+    def wait(self) -> None:
         """Until all has ended, or something failed."""
-        waited = 0.0
-        while self.is_busy and not self.failures and (timeout_s is None or waited < timeout_s):
-            for each in self._threads:
-                each.join(_LOOK_S / len(self._threads))
-            waited += _LOOK_S
+        while self.is_busy and not self.failures:
+            self.join(_LOOK_S)
+
+    def join(self, timeout_s: float) -> None:
+        """Until all has ended, or so long."""
+        for each in self._threads:
+            each.join(timeout_s / len(self._threads))
 
     def _work(self) -> None:
         while not self.stopped:

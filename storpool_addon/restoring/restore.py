@@ -15,6 +15,7 @@ from storpool_addon.opennebula.vm import Vm
 from storpool_addon.restoring import filling, listing, swapping, work
 from storpool_addon.restoring.work import Work
 from storpool_addon.tm import disks
+from storpool_addon.tm.disks import Subject
 from storpool_addon.undo import Undo
 
 if TYPE_CHECKING:
@@ -38,33 +39,41 @@ def restore(driver: Driver, home: Location, vm_id: int, image_id: int, increment
         with Undo(driver.log) as undo:
             state = filling.tpm_state(driver, works, backup.tpm) if disk_id == ALL and vm.has_tpm else b""
             filling.fill(driver, undo, works, home.host)
-            swapping.swap(driver, undo, works, home.host)
+            swaps = swapping.swap(driver, undo, works, home.host)
             if state:
                 vtpm.put(driver.hosts.on(home.host), home.path, state)
         for each in works:
             for name in _former_snapshots(vm, each):
                 each.snapshots.delete(name)
-        if disk_id == ALL:
-            _drop_others(driver, vm, works)
-        swapping.forget(works)
+        _drop_others(driver, vm, works)
+        swapping.forget(swaps)
 
 
 def _former_snapshots(vm: Vm, each: Work) -> Iterator[str]:
     """Snapshots of what the disk held: oned forgets them, and begins a new chain of backups."""
-    volume = each.disk.volume
-    yield from names.backup_snapshots(volume)
-    for snapshot in vm.snapshots_of(each.disk.disk.disk_id):
-        yield names.disk_snapshot(volume, snapshot.id)
+    yield from names.backup_snapshots(each.disk.volume)
+    yield from _snapshots_of(vm, each.disk, of_disk=True)
+
+
+def _snapshots_of(vm: Vm, disk: Subject, *, of_disk: bool) -> Iterator[str]:
+    for snapshot in vm.snapshots_of(disk.disk.disk_id) if of_disk else ():
+        yield names.disk_snapshot(disk.volume, snapshot.id)
     for whole in vm.vm_snapshots:
         if whole.hypervisor_id:
-            yield names.vm_snapshot(volume, whole.hypervisor_id)
+            yield names.vm_snapshot(disk.volume, whole.hypervisor_id)
 
 
 def _drop_others(driver: Driver, vm: Vm, works: Sequence[Work]) -> None:
-    """The parts of VM snapshots that are of disks without a backup."""
+    """Snapshots of the disks that stay as they are: oned forgets those of the whole VM all the same.
+
+    A persistent image keeps its own: oned takes from a VM the snapshots of disks with a TM target alone, and
+    that of an image which is used itself is NONE (src/vm/VirtualMachineDisks.cc).
+    """
     done = {each.disk.volume for each in works}
-    for disk in disks.on_storpool(driver, vm) if vm.vm_snapshots else ():
-        for whole in vm.vm_snapshots if disk.volume not in done else ():
-            if whole.hypervisor_id:
-                name = names.vm_snapshot(disk.volume, whole.hypervisor_id)
-                driver.snapshots(disk.datastore).delete(name)
+    for disk in disks.on_storpool(driver, vm):
+        if disk.volume in done:
+            continue
+        snapshots = driver.snapshots(disk.datastore)
+        own = disk.disk.is_volatile or disks.has_own_volume(disk.disk)
+        for name in _snapshots_of(vm, disk, of_disk=own):
+            snapshots.delete(name)

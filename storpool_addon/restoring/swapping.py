@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from storpool_addon import tags
-from storpool_addon.errors import StorPoolRefused
+from storpool_addon import names, tags
+from storpool_addon.errors import AddonError, StateError, StorPoolRefused
 from storpool_addon.hosts import qemu, vmdir
 from storpool_addon.hosts.vmdir import device
 from storpool_addon.restoring.work import Work
 from storpool_addon.snapshots import Revert
+from storpool_addon.tm import disks
 from storpool_addon.undo import uninterrupted
 from storpool_addon.volumes import Placement
 
@@ -28,59 +29,73 @@ _OTHER_TROUBLE = ("busy", "objectDoesNotExist", "insufficientResources")
 class Swap(NamedTuple):
     """A disk on its way.
 
-    begun: its volume, once that may hold something else; what is kept, when an earlier run kept it.
+    kept: the snapshot of what the disk held: the same when an interrupted restore is repeated, another in
+    each other restore, and after the VM has run again. begun: its volume, once that may hold something else;
+    what is kept, when an earlier run kept it.
     """
 
     work: Work
     revert: Revert
+    kept: str
     begun: set[str]
 
 
-def swap(driver: Driver, undo: Undo, works: Sequence[Work], host: str) -> None:
+def swap(driver: Driver, undo: Undo, works: Sequence[Work], host: str) -> list[Swap]:
     """Replace the content of all disks; detached meanwhile, so that no half of it can be started."""
-    swaps = [Swap(work, work.snapshots.plan_revert(work.disk.volume, work.whole), set()) for work in works]
+    swaps = [_planned(work) for work in works]
     shell = driver.hosts.on(host)
-    _take_off(undo, works, shell)
+    undo.add("give the disks what they held before, attach and link them", _back, shell, swaps)
+    _take_off(works)
     for each in swaps:
-        _set_aside(undo, each)
+        _set_aside(each)
     for each in swaps:
         _replace(driver, undo, each, shell)
-    for group in _by_cluster(works):
-        with uninterrupted():
-            group[0].disk.volumes.place([work.placement for work in group])
-    vmdir.link(shell, [(work.path, work.disk.volume) for work in works])
+    _put_on(works, shell)
+    return swaps
 
 
-def forget(works: Sequence[Work]) -> None:
+def forget(swaps: Iterable[Swap]) -> None:
     """Let go of what only the way was for."""
-    for work in works:
+    for work, _, kept, _ in swaps:
         if not work.config.delay_delete_s:
-            work.snapshots.delete(work.kept)
+            work.snapshots.delete(kept)
         work.snapshots.delete(work.whole)
 
 
-def _take_off(undo: Undo, works: Sequence[Work], shell: Shell) -> None:
+def _planned(work: Work) -> Swap:
+    revert = work.snapshots.plan_revert(work.disk.volume, work.whole)
+    last = work.disk.vm.last
+    # The snapshot stays from an interrupted run to the next, and goes at the end of a complete one.
+    attempt = f"{last.seq}.{last.retime}-{revert.source.global_id}"
+    return Swap(work, revert, names.deleted(work.disk.volume, attempt), set())
+
+
+def _take_off(works: Sequence[Work]) -> None:
     """Detach the disks; a device that somebody has open stays where it is, and nothing has changed."""
-    undo.add("link the disks", vmdir.link, shell, [(work.path, work.disk.volume) for work in works])
-    for group in _by_cluster(works):
-        volumes, placements = group[0].disk.volumes, [work.placement for work in group]
-        undo.add(f"attach {_named(group)} again", volumes.place, placements)
+    for group in disks.by_cluster(work.disk for work in works):
         with uninterrupted():
-            volumes.release([work.disk.volume for work in group], force=False)
+            group[0].volumes.release([disk.volume for disk in group], force=False)
 
 
-def _set_aside(undo: Undo, each: Swap) -> None:
+def _put_on(works: Sequence[Work], shell: Shell) -> None:
+    clients = {work.disk.volume: work.client for work in works}
+    for group in disks.by_cluster(work.disk for work in works):
+        with uninterrupted():
+            group[0].volumes.place([disk.placement(clients[disk.volume]) for disk in group])
+    vmdir.link(shell, [work.link for work in works])
+
+
+def _set_aside(each: Swap) -> None:
     """Keep what the disk holds, for DELAY_DELETE and for the way back."""
     work, before = each.work, each.revert.before
-    undo.add(f"give volume {work.disk.volume} what it held before", _go_back, each)
-    if work.snapshots.find(work.kept) is not None:
+    if work.snapshots.find(each.kept) is not None:
         # An interrupted run has kept it, and may have replaced it already.
-        each.begun.add(work.kept)
+        each.begun.add(each.kept)
         return
     kept_s = work.config.delay_delete_s or SAFE_S
     own = tags.deleted(work.config, before.name, before.tags)
     with uninterrupted():
-        work.snapshots.take(work.disk.volume, work.kept, own, delete_after_s=kept_s)
+        work.snapshots.take(work.disk.volume, each.kept, own, delete_after_s=kept_s)
 
 
 def _replace(driver: Driver, undo: Undo, each: Swap, shell: Shell) -> None:
@@ -112,37 +127,43 @@ def _write(driver: Driver, undo: Undo, each: Swap, shell: Shell) -> None:
         volumes.grow(volumes.owned(work.disk.volume), each.revert.source.size)
         volumes.place([Placement(work.disk.volume, work.client)])
         work.snapshots.attach([work.whole], work.client)
-    source, target = device(work.whole), device(work.disk.volume)
-    qemu.copy_device(driver.processes, shell, source, target, work.what, driver.log)
+    source = device(volumes.api.reference(work.whole, snapshot=True))
+    qemu.copy_device(driver.processes, shell, source, device(work.disk.reference), work.what, driver.log)
     with uninterrupted():
         work.snapshots.detach([work.whole])
         volumes.release([work.disk.volume])
 
 
+def _back(shell: Shell, swaps: Sequence[Swap]) -> None:
+    """All disks as they were; when one cannot be, none is at the host: no guest starts from a mixture."""
+    works, failures = [each.work for each in swaps], []
+    for each in swaps:
+        try:
+            _go_back(each)
+        except AddonError as failure:
+            failures.append(f"{each.work.disk.volume}: {failure}")
+    if failures:
+        for work in works:
+            work.unsettled.add(work.whole)
+        vmdir.unlink(shell, [work.path for work in works])
+        raise StateError(f"{'; '.join(failures)}; all disks stay detached; repeat the restore")
+    _put_on(works, shell)
+    # What was kept goes only now: until then there may be no other copy of it.
+    for each in swaps:
+        if each.kept not in each.begun:
+            each.work.snapshots.delete(each.kept)
+
+
 def _go_back(each: Swap) -> None:
-    """What was kept goes only once the disk holds it again: until then there is no other copy of it."""
     work, volume = each.work, each.work.disk.volume
     if each.begun:
         work.disk.volumes.release([volume])
-        work.snapshots.revert(volume, work.kept, keep_size=False)
-    if work.kept not in each.begun:
-        work.snapshots.delete(work.kept)
+        work.snapshots.revert(volume, each.kept, keep_size=False)
 
 
 def _own_again(each: Swap) -> None:
     """The tags, when an interrupted run has let them get lost: what was kept has them."""
     work = each.work
-    kept = work.snapshots.owned(work.kept)
+    kept = work.snapshots.owned(each.kept)
     own = {key: word for key, word in kept.tags.items() if key != work.config.deleted_tag}
     work.disk.volumes.tag(work.disk.volume, own)
-
-
-def _by_cluster(works: Iterable[Work]) -> list[list[Work]]:
-    groups: dict[object, list[Work]] = {}
-    for each in works:
-        groups.setdefault(each.disk.volumes.api, []).append(each)
-    return list(groups.values())
-
-
-def _named(works: Iterable[Work]) -> str:
-    return ", ".join(f"volume {each.disk.volume}" for each in works)

@@ -17,7 +17,6 @@ from storpool_addon.restoring.listing import Backup
 from storpool_addon.snapshots import Snapshots
 from storpool_addon.tm import disks, sharing
 from storpool_addon.tm.disks import Subject
-from storpool_addon.volumes import Placement
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver
@@ -27,8 +26,8 @@ class Work(NamedTuple):
     """A disk that gets the content of a backup.
 
     path: of its link on the VM's host. draft: the new volume that the content is put together in, at the
-    host. whole: the snapshot of it once it is complete, which no other backup has the name of. kept: that of
-    what the disk held: the same when the restore is repeated, another after the VM has run again.
+    host. whole: the snapshot of it once it is complete, which no other backup has the name of.
+    unsettled: `whole`, once only a repetition of the restore can put the disk right.
     """
 
     disk: Subject
@@ -37,8 +36,8 @@ class Work(NamedTuple):
     client: int
     draft: Draft
     whole: str
-    kept: str
     snapshots: Snapshots
+    unsettled: set[str]
 
     @property
     def what(self) -> str:
@@ -53,12 +52,12 @@ class Work(NamedTuple):
     @property
     def target(self) -> str:
         """The device of the new volume."""
-        return device(self.draft.name)
+        return device(self.disk.volumes.api.reference(self.draft.name))
 
     @property
-    def placement(self) -> Placement:
-        """Where the disk belongs: the host of the VM."""
-        return self.disk.placement(self.client)
+    def link(self) -> tuple[str, str]:
+        """Of the VM's directory, for `vmdir.link`."""
+        return self.path, self.disk.reference
 
 
 def plan(driver: Driver, vm: Vm, home: Location, backup: Backup, disk_id: int) -> list[Work]:
@@ -94,7 +93,7 @@ def _work(driver: Driver, disk: Subject, home: Location, url: str) -> Work:
     client = driver.client_id(home.host, disk.vm, disk.datastore)
     draft = Draft(disk.volumes, names.restored(disk.volume, ""), home.host, client)
     # The URL names all increments of the chain: the same name is the same content.
-    word, last = hashlib.sha256(url.encode()).hexdigest()[:16], disk.vm.last
+    word = hashlib.sha256(url.encode()).hexdigest()[:16]
     return Work(
         disk=disk,
         url=url,
@@ -102,6 +101,6 @@ def _work(driver: Driver, disk: Subject, home: Location, url: str) -> Work:
         client=client,
         draft=draft,
         whole=names.restored(disk.volume, f"-{word}"),
-        kept=names.deleted(disk.volume, f"{last.seq}.{last.retime}-{word}"),
         snapshots=driver.snapshots(disk.datastore),
+        unsettled=set(),
     )

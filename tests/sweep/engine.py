@@ -118,10 +118,16 @@ def standard(row: Row, place: Place) -> Standard:
         for _ in range(2):
             again = there.run()
             assert (again.exit_code, again.stdout, again.stderr) == (0, first.stdout, ""), again
-            assert not difference(after, picture.take(there.lab)), difference(after, picture.take(there.lab))
+            assert not (changed := _changed(row, after, picture.take(there.lab))), changed
         assert not there.broken_rules(), there.broken_rules()
         assert not leftovers.processes(there.lab, patience_s=0.5)
         return Standard(there.before, after, first.stdout, first.calls, acting)
+
+
+def _changed(row: Row, expected: Picture, found: Picture) -> list[str]:
+    if row.sets_aside:
+        expected, found = picture.lasting(expected), picture.lasting(found)
+    return difference(expected, found)
 
 
 def _acting(calls: list[Call], methods: list[str]) -> Iterator[int]:
@@ -238,7 +244,7 @@ def _after_recovery(there: World, known: Standard, again: Result) -> list[str]:
         wrong.append(f"again: exit code {again.exit_code}, {again.stderr!r}")
     if again.stdout != known.stdout:
         wrong.append(f"again: answered {again.stdout!r}, not {known.stdout!r}")
-    wrong += [f"again: {line}" for line in difference(known.after, picture.take(there.lab))]
+    wrong += [f"again: {line}" for line in _changed(there.row, known.after, picture.take(there.lab))]
     return wrong + there.broken_rules() + _still_running(there, 0.5)
 
 
@@ -263,5 +269,5 @@ def twice_at_once(row: Row, place: Place, known: Standard) -> list[str]:
         if all(each.exit_code for each in results):
             wrong.append(f"both failed: {[each.stderr for each in results]}")
         if not any(each.exit_code for each in results):
-            wrong += [f"C1: {line}" for line in difference(known.after, picture.take(there.lab))]
+            wrong += [f"C1: {line}" for line in _changed(there.row, known.after, picture.take(there.lab))]
         return wrong + _after_recovery(there, known, there.run())

@@ -59,9 +59,9 @@ def written(lab: Ground) -> Command:
 
 
 # A revert that is refused is made good by writing: the volume then has another parent.
-ROWS = (Row("restore", one_disk, forgives=True, needs="qemu-img"),)
+ROWS = (Row("restore", one_disk, forgives=True, sets_aside=True, needs="qemu-img"),)
 # With SWEEP=full.
 MORE = (
-    Row("restore-two-disks", two_disks, forgives=True, needs="qemu-img"),
-    Row("restore-written", written, needs="qemu-img"),
+    Row("restore-two-disks", two_disks, forgives=True, sets_aside=True, needs="qemu-img"),
+    Row("restore-written", written, sets_aside=True, needs="qemu-img"),
 )

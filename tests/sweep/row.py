@@ -21,6 +21,7 @@ class Row(NamedTuple):
     migration: two hosts may have a volume for writing.
     needs: the program that the row cannot do without.
     settings: the site's configuration.
+    sets_aside: each run keeps what it replaces, a repeated one too: StorPool deletes it by itself.
     forgives: the action succeeds when it cannot clean up; what it leaves is what a further run takes away.
     spares_dead_hosts: the action succeeds when a host cannot be reached, and leaves that host's files.
     """
@@ -31,6 +32,7 @@ class Row(NamedTuple):
     migration: bool = False
     spares_dead_hosts: bool = False
     forgives: bool = False
+    sets_aside: bool = False
     settings: Mapping[str, object] = {}
     needs: str = ""
 

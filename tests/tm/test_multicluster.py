@@ -9,6 +9,7 @@ import pytest
 
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm, Volatile
+from tests import chains
 from tests.second import Second
 from tests.sweep import scene
 from tests.tm import cloud
@@ -156,3 +157,18 @@ def test_a_revert(lab: Lab, second: Second) -> None:
     lab.do(lab.disk_snapshots.create(vm, 0))
     lab.do(lab.disk_snapshots.revert(vm, 0, 0))
     assert read(lab, "node1", vm) == b"hello"
+
+
+@pytest.mark.needs("qemu-img")
+@pytest.mark.parametrize("revert", ["allow", "refuse"])
+def test_a_restore(lab: Lab, second: Second, tmp_path: Path, revert: str) -> None:
+    """At a host of the other cluster, where devices are found by id."""
+    use(second, revert_foreign=revert)
+    vm = deployed(lab, "node2")
+    lab.vms.poweroff(vm)
+    content = b"as it was".ljust(2 << 20, b"x")
+    image = lab.backups.record(lab.backups.add_datastore(), vm, "abc0", [0], incremental=True)
+    lab.backups.keep(image.datastore, vm, "abc0", dict(chains.files(tmp_path / "0", 0, [content])))
+    lab.do(lab.backups.restore(vm, image))
+    assert read(lab, "node2", vm) == b"as it"
+    assert where(lab) == {COPY: {"node2": "rw"}, RAW: {"node2": "rw"}}

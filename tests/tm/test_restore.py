@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from storpool_addon.lab.chain import Chain
 from storpool_addon.lab.command import Command
 from storpool_addon.lab.conductor import AFTER, KILL, Fault
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm, Volatile
 from storpool_addon.lab.objects import Image
+from storpool_addon.simulator.faults import Fault as Refuse
+from storpool_addon.simulator.faults import Verdict
 from tests import chains
 from tests.sweep import scene
 from tests.tm import cloud
@@ -86,7 +89,8 @@ def test_all_disks_of_a_backup(lab: Lab, tmp_path: Path) -> None:
     image = backup(lab, vm, tmp_path, {0: [first, changed(first, 3)], 1: [second, changed(second, 4)]})
     before = {name: cloud.volume(lab, name) for name in (COPY, SCRATCH)}
     where = cloud.attached(lab, COPY, SCRATCH)
-    cloud.succeeds(lab, command(lab, vm, image), times=2)
+    for _ in range(2):
+        cloud.succeeds(lab, command(lab, vm, image))
     assert holds(lab, COPY, changed(first, 3)) and holds(lab, SCRATCH, changed(second, 4))
     for name, was in before.items():
         now = cloud.volume(lab, name)
@@ -135,6 +139,19 @@ def test_each_restore_keeps_what_it_replaces(lab: Lab, tmp_path: Path) -> None:
     assert found == {b"1769009100", b"1769009200"}
 
 
+def test_each_restore_of_one_backup_keeps_what_it_replaces(lab: Lab, tmp_path: Path) -> None:
+    """The VM has not run meanwhile."""
+    vm, states = off(lab), [noise(1), changed(noise(1), 5)]
+    image = backup(lab, vm, tmp_path, {0: states})
+    for increment in (0, 1, 0):
+        cloud.succeeds(lab, command(lab, vm, image, increment))
+    kept = [name for name in cloud.snapshots(lab) if name.startswith(f"{COPY}-deleted-")]
+    for number, name in enumerate(kept):
+        lab.storpool("VolumeCreate", {"name": f"back{number}", "parent": name, "tags": {"virt": "one"}})
+    found = {lab.read_volume(f"back{number}")[: 2 * MIB] for number in range(len(kept))}
+    assert found == {NOW.ljust(2 * MIB, b"\0"), *states}
+
+
 def test_without_delayed_delete_nothing_is_kept(lab: Lab, tmp_path: Path) -> None:
     lab.configure(DELAY_DELETE="")
     vm = off(lab)
@@ -155,7 +172,8 @@ def test_whatever_a_revert_is_like(lab: Lab, tmp_path: Path, switches: Mapping[s
     vm = off(lab)
     image = backup(lab, vm, tmp_path, {0: [noise(1)]})
     before, where = cloud.volume(lab, COPY), cloud.attached(lab, COPY)
-    cloud.succeeds(lab, command(lab, vm, image), times=2)
+    for _ in range(2):
+        cloud.succeeds(lab, command(lab, vm, image))
     now = cloud.volume(lab, COPY)
     assert holds(lab, COPY, noise(1)) and not leftovers(lab)
     assert (now["globalId"], now["tags"], now["size"]) == (before["globalId"], before["tags"], before["size"])
@@ -186,6 +204,20 @@ def test_snapshots_that_oned_forgets_are_deleted(lab: Lab, tmp_path: Path) -> No
     cloud.succeeds(lab, command(lab, vm, backup(lab, vm, tmp_path, {0: [noise(1)]})))
     left = {name for name in cloud.snapshots(lab) if "-deleted-" not in name}
     assert left == {"one-img-7-42-0-snap0", "one-img-7-42-0-snap10"}, "oned did not list these"
+
+
+def test_one_disk_takes_the_snapshots_of_the_vm_along(lab: Lab, tmp_path: Path) -> None:
+    vm = off(lab, lab.give_image(content=NOW), Volatile(4), lab.give_image(persistent=True))
+    vm.attributes["SNAPSHOT"] = {"SNAPSHOT_ID": "0", "HYPERVISOR_ID": "ONESNAP-0-17", "NAME": "x"}
+    for disk_id, name in enumerate((COPY, SCRATCH, "one-img-8")):
+        for word in ("ONESNAP-0-17", "snap0"):
+            tags = {"virt": "one", "nloc": "one"}
+            lab.storpool(f"VolumeSnapshot/{name}", {"name": f"{name}-{word}", "tags": tags})
+        vm.chains[disk_id] = Chain()
+        vm.chains[disk_id].create("first", 4)
+    cloud.succeeds(lab, command(lab, vm, backup(lab, vm, tmp_path, {0: [noise(1)]}), -1, 0))
+    left = {name for name in cloud.snapshots(lab) if "-deleted-" not in name}
+    assert left == {"one-img-8-snap0"}, "the list of a persistent image stays"
 
 
 # What cannot be done
@@ -303,6 +335,25 @@ def test_a_killed_restore_cannot_be_started(lab: Lab, tmp_path: Path) -> None:
     cloud.succeeds(lab, run)
     assert holds(lab, COPY, noise(1)) and holds(lab, SCRATCH, noise(2))
     assert cloud.attached(lab, COPY)[COPY] == {"node1": "rw"} and not leftovers(lab)
+
+
+def test_a_way_back_that_fails_cannot_be_started(lab: Lab, tmp_path: Path) -> None:
+    """One disk restored, the other not: neither is at the host until the restore was repeated."""
+    vm = off(lab)
+    run = command(lab, vm, backup(lab, vm, tmp_path, {0: [noise(1)], 1: [noise(2)]}))
+    full = Verdict.error("insufficientResources", "not now")
+    lab.simulator.faults.add([Refuse(full, query="VolumeRevert", object=SCRATCH)])
+    lab.simulator.faults.add([Refuse(full, query="VolumeRevert", object=COPY, skip=1)])
+    assert "all disks stay detached; repeat the restore" in cloud.fails(lab, run)
+    assert cloud.attached(lab, COPY, SCRATCH) == {COPY: {}, SCRATCH: {}}
+    assert not {"disk.0", "disk.1"} & set(cloud.links(lab, "node1"))
+    cloud.succeeds(lab, run)
+    assert holds(lab, COPY, noise(1)) and holds(lab, SCRATCH, noise(2)) and not leftovers(lab)
+    assert cloud.attached(lab, COPY)[COPY] == {"node1": "rw"}
+    assert cloud.links(lab, "node1")["disk.1"] == SCRATCH
+    (kept,) = [name for name in cloud.snapshots(lab) if name.startswith(f"{COPY}-deleted-")]
+    lab.storpool("VolumeCreate", {"name": "back", "parent": kept, "tags": {"virt": "one"}})
+    assert lab.read_volume("back", len(NOW)) == NOW
 
 
 def test_a_killed_write_cannot_be_started(lab: Lab, tmp_path: Path) -> None:

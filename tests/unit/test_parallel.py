@@ -32,6 +32,24 @@ def test_the_first_failure_ends_the_others() -> None:
     assert time.monotonic() - begun < 30
 
 
+def test_waiting_for_the_others_takes_no_processor() -> None:
+    class Counted(Processes):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+            super().close()
+
+    def fail() -> None:
+        time.sleep(0.3)
+        raise ToolError("no")
+
+    processes = Counted()
+    with pytest.raises(ToolError):
+        each_at_once(processes, [fail, lambda: time.sleep(1)])
+    assert 1 <= processes.closed < 20
+
+
 def test_one_step_fails_as_it_is() -> None:
     def fail() -> None:
         raise ToolError("no")
