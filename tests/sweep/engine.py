@@ -141,19 +141,19 @@ def _acting(calls: list[Call], methods: list[str]) -> Iterator[int]:
 def faults(known: Standard, *, full: bool) -> Iterator[Fault]:
     """What is to go wrong: at each call, before and, where it changes something, after the other side acted.
 
-    A call that fails once may be repeated within the run, one that fails for good ends it.
+    A call that fails once may be repeated within the run, one that fails for good ends it. Without `full` the
+    kinds take turns from call to call, but for the kill after a call that changed something.
     """
     for number in range(1, len(known.calls) + 1):
-        acts = number in known.acting
-        yield Fault(number, BEFORE, FAIL, persistent=True)
-        yield Fault(number, AFTER if acts else BEFORE, KILL)
-        if acts:
-            yield Fault(number, AFTER, FAIL, persistent=True)
-            yield Fault(number, AFTER, FAIL)
-        if full:
-            yield Fault(number, BEFORE, FAIL)
-            if acts:
-                yield Fault(number, BEFORE, KILL)
+        kinds = [Fault(number, BEFORE, FAIL, persistent=True)]
+        if number in known.acting:
+            yield Fault(number, AFTER, KILL)
+            kinds += [Fault(number, AFTER, FAIL, persistent=True), Fault(number, AFTER, FAIL)]
+            kinds += [Fault(number, BEFORE, KILL)] if full else []
+        else:
+            kinds.append(Fault(number, BEFORE, KILL))
+        kinds += [Fault(number, BEFORE, FAIL)] if full else []
+        yield from kinds if full else [kinds[(number + len(known.calls)) % len(kinds)]]
 
 
 def problems(row: Row, place: Place, known: Standard, fault: Fault) -> list[str]:
