@@ -142,7 +142,8 @@ def faults(known: Standard, *, full: bool) -> Iterator[Fault]:
     """What is to go wrong: at each call, before and, where it changes something, after the other side acted.
 
     A call that fails once may be repeated within the run, one that fails for good ends it. Without `full` the
-    kinds take turns from call to call, but for the kill after a call that changed something.
+    kinds take turns from call to call, but for the kill after a call that changed something; every other call
+    that only asks is left out.
     """
     for number in range(1, len(known.calls) + 1):
         kinds = [Fault(number, BEFORE, FAIL, persistent=True)]
@@ -153,7 +154,11 @@ def faults(known: Standard, *, full: bool) -> Iterator[Fault]:
         else:
             kinds.append(Fault(number, BEFORE, KILL))
         kinds += [Fault(number, BEFORE, FAIL)] if full else []
-        yield from kinds if full else [kinds[(number + len(known.calls)) % len(kinds)]]
+        turn = number + len(known.calls)
+        if full:
+            yield from kinds
+        elif number in known.acting or turn % 2:
+            yield kinds[turn // (1 if number in known.acting else 2) % len(kinds)]
 
 
 def problems(row: Row, place: Place, known: Standard, fault: Fault) -> list[str]:
