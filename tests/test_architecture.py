@@ -20,8 +20,8 @@ EXITS = ("print", "input", "exit", "quit", "sys.exit", "os._exit", "os.abort")
 LAYERS = (
     ("edge", "cli"),
     ("driver",),
-    ("restoring",),
-    ("datastore", "tm", "vmm", "hooks"),
+    ("restoring", "vmm"),
+    ("datastore", "tm", "hooks"),
     ("snapshots", "drafts", "remotebackup"),
     ("volumes",),
     ("attaching", "hosts", "domain", "monitoring"),
