@@ -66,13 +66,27 @@ def lab(tmp_path: Path, installed_tree: str) -> Iterator[Lab]:
         yield world
 
 
+@pytest.fixture(scope="session")
+def libvirt_lab(installed_tree: str) -> Iterator[Lab]:
+    """A cloud of two real hosts that run guests, for all tests of a process: what one makes, it takes away.
+
+    Tests that use it carry `pytest.mark.xdist_group("libvirt")`, so that there is one.
+    """
+    programs.require("libvirtd", "virsh", "qemu-system-x86_64")
+    yield from _real(installed_tree, libvirt=True)
+
+
 @pytest.fixture
 def real_lab(installed_tree: str) -> Iterator[Lab]:
     """A cloud of two real hosts: sshd, block devices, a service user that is not root."""
+    yield from _real(installed_tree)
+
+
+def _real(installed_tree: str, *, libvirt: bool = False) -> Iterator[Lab]:
     # Outside of pytest's own directories, which are closed to other users.
     directory = tempfile.mkdtemp(prefix="storpool-lab-")
     try:
-        with Lab(directory, installed_tree, real=True) as world:
+        with Lab(directory, installed_tree, real=True, libvirt=libvirt) as world:
             yield world
     except NoHosts as reason:
         pytest.skip(str(reason))

@@ -1,4 +1,4 @@
-"""The first process of a real host: makes the host's view, starts its sshd, and is its power.
+"""The first process of a real host: makes the host's view, starts its daemons, and is its power.
 
 Run as a program, with the description of the host (JSON on one line) on its input; the host lives as long as
 that input is open. Killing the host's first process from outside is a power cut.
@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 from storpool_addon.lab import namespaces as ns
 
 LOOPS, LOOP_MAJOR = 256, 7
-SSHD_WAIT_S = 10.0
-_SSHD_PID = "/run/sshd.pid"
+KVM = os.makedev(10, 232)
+DAEMON_WAIT_S = 30.0
+_SSHD_PID, _LIBVIRT_SOCKET = "/run/sshd.pid", "/run/libvirt/libvirt-sock"
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def _be_first(spec: dict[str, Any], ready: int) -> NoReturn:
     try:
         ns.set_hostname(spec["name"])
         _make_view(spec)
-        _start_sshd(spec["sshd"])
+        _start_daemons(spec)
         os.write(ready, b"ready\n")
     except BaseException as error:
         os.write(ready, f"{error!r}\n".encode())
@@ -70,6 +71,8 @@ def _make_view(spec: dict[str, Any]) -> None:
             ns.mount(source, target, flags=ns.MS_BIND)
     for text, path in spec["links"]:
         view.link(text, path)
+    if spec["libvirtd"]:
+        _make_hypervisor(view, spec)
     ns.mount("tmpfs", "/run", "tmpfs", data="mode=755")
     os.mkdir("/run/sshd", 0o755)
     os.mkdir("/run/one", 0o700)
@@ -83,9 +86,21 @@ def _make_view(spec: dict[str, Any]) -> None:
         ns.mount("proc", "/proc", "proc")
 
 
+def _make_hypervisor(view: ns.View, spec: dict[str, Any]) -> None:
+    """What libvirtd has of its own; control groups would be those of all hosts, so there are none."""
+    for source, target in spec["libvirtd"]["binds"]:
+        view.bind(source, target)
+    ns.unmount("/sys/fs/cgroup")
+    # The machine's own shows its network devices, which are not there in the hosts' network.
+    ns.mount("sysfs", "/sys", "sysfs")
+    os.mknod("/dev/kvm", stat.S_IFCHR | 0o660, KVM)
+    os.chmod("/dev/kvm", 0o660)
+    os.chown("/dev/kvm", spec["user"], spec["user"])
+
+
 def _make_dev(view: ns.View, disk_group: int) -> None:
     """A /dev of the host's own; loop devices that are attached later are there from the beginning."""
-    view.cover("/dev", but="loop")
+    view.cover("/dev", but=("loop", "kvm"))
     for number in range(LOOPS):
         node = f"/dev/loop{number}"
         os.mknod(node, stat.S_IFBLK, os.makedev(LOOP_MAJOR, number))
@@ -93,10 +108,22 @@ def _make_dev(view: ns.View, disk_group: int) -> None:
         os.chmod(node, 0o660)
 
 
-def _start_sshd(argv: list[str]) -> None:
-    os.posix_spawn(argv[0], argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
-    deadline = time.monotonic() + SSHD_WAIT_S
-    while not os.path.exists(_SSHD_PID):
-        if time.monotonic() > deadline:
-            raise TimeoutError("sshd did not start")
-        time.sleep(0.005)
+def _start_daemons(spec: dict[str, Any]) -> None:
+    """sshd and, where it is asked for, libvirtd; both start at the same time."""
+    wanted = {"sshd": _SSHD_PID}
+    _start(spec["sshd"])
+    if spec["libvirtd"]:
+        wanted["libvirtd"] = _LIBVIRT_SOCKET
+        _start(spec["libvirtd"]["argv"], spec["libvirtd"]["log"])
+    deadline = time.monotonic() + DAEMON_WAIT_S
+    for name, path in wanted.items():
+        while not os.path.exists(path):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} did not start")
+            time.sleep(0.005)
+
+
+def _start(argv: list[str], log: str = os.devnull) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    output = [(os.POSIX_SPAWN_OPEN, number, log, flags, 0o644) for number in (1, 2)]
+    os.posix_spawn(argv[0], argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, file_actions=output)

@@ -50,7 +50,8 @@ class Lab:
 
     tree: where install.py --root put the driver. directory: a new directory for all that the world holds.
     real: hosts with sshd and block devices of their own, for which one has to be root; control_master: their
-    ssh keeps connections open. plain: hosts without views of their own, for machines that refuse those.
+    ssh keeps connections open; libvirt: nodes have a libvirtd and run guests. plain: hosts without views of
+    their own, for machines that refuse those.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Lab:
         real: bool = False,
         plain: bool = False,
         control_master: bool = False,
+        libvirt: bool = False,
         **simulator_options: object,
     ) -> None:
         self.directory = directory
@@ -73,7 +75,7 @@ class Lab:
         self._ends = ExitStack()
         kind: Callable[..., Hosts] = PlainHosts if plain else FastHosts
         if real:
-            kind = partial(RealHosts, control_master=control_master)
+            kind = partial(RealHosts, control_master=control_master, libvirt=libvirt)
         with ExitStack() as undo:
             undo.callback(self._ends.close)
             self._start(nodes, kind)

@@ -24,6 +24,7 @@ CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x0200000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -33,6 +34,12 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
     """mount(2); OSError names the target."""
     words = (source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None)
     _checked(_libc.mount(*words), target)
+
+
+def unmount(target: str) -> None:
+    """umount2(2) of what is mounted at a path, with all below it; nothing where nothing is mounted."""
+    if os.path.ismount(target):
+        _checked(_libc.umount2(target.encode(), MNT_DETACH), target)
 
 
 def unshare(flags: int) -> None:
@@ -111,14 +118,14 @@ class View:
             os.unlink(path)
         os.symlink(text, path)
 
-    def cover(self, directory: str, but: str = "") -> None:
-        """Put a writable directory in the place of one, with all in it that does not start with `but`."""
+    def cover(self, directory: str, but: tuple[str, ...] = ()) -> None:
+        """Put a writable directory in the place of one, but for names in it that start like `but`."""
         below = os.open(directory, os.O_PATH | os.O_DIRECTORY)
         mount("tmpfs", directory, "tmpfs", data="mode=755")
         self._covered.add(directory)
         with os.scandir(f"/proc/self/fd/{below}") as entries:
             for entry in entries:
-                if not (but and entry.name.startswith(but)):
+                if not entry.name.startswith(but):
                     _show(entry, os.path.join(directory, entry.name))
         os.close(below)
 

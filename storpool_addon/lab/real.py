@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Callable, TypeVar
 
-from storpool_addon.lab import namespaces
+from storpool_addon.lab import libvirtd, namespaces
 from storpool_addon.lab.hosts import FRONTEND, Host, Layout, NoHosts, layout
 from storpool_addon.lab.programs import CHECKOUT, SYSTEM_PATH, program, write_watchers
 
@@ -120,7 +120,8 @@ class RealHost(Host):
 class RealHosts:
     """The front-end and the nodes, up and running.
 
-    control_master: ssh keeps its connections open, as OpenNebula's installation suggests.
+    control_master: ssh keeps its connections open, as OpenNebula's installation suggests. libvirt: each node
+    has a libvirtd of its own.
     """
 
     frontend_has_devices = True
@@ -134,10 +135,12 @@ class RealHosts:
         keep: Sequence[str] = (),
         *,
         control_master: bool = False,
+        libvirt: bool = False,
     ) -> None:
         if os.getuid() != 0:
             raise NoHosts("hosts with sshd and block devices of their own need root")
         self._directory = directory
+        self._libvirt = libvirt
         self._network = _network()
         self._temporary = os.path.join(directory, "tmp")
         self._hosts: list[RealHost] = []
@@ -222,6 +225,7 @@ class RealHosts:
             "links": [(os.path.join(directory, "storpool.conf"), "/etc/storpool.conf")],
             "disk_group": grp.getgrnam("disk").gr_gid,
             "own_proc": name != FRONTEND,
+            "libvirtd": self._hypervisor(name, directory, number),
             "sshd": [
                 program("sshd"),
                 "-D",
@@ -235,6 +239,11 @@ class RealHosts:
         words = [f"PATH={SYSTEM_PATH}", "HOME=/var/lib/one", f"USER={USER}", "LANG=C"]
         host.login = [program("env"), "-i", "-C", "/var/lib/one", *words]
         return host
+
+    def _hypervisor(self, name: str, directory: str, number: int) -> dict[str, object] | None:
+        if not self._libvirt or name == FRONTEND:
+            return None
+        return libvirtd.prepare(directory, number, USER, UID, accelerated=False)
 
     def _keys(self, hosts: Sequence[RealHost], control_master: bool) -> None:
         """A key for every host, one for the service user, and who knows whom."""
