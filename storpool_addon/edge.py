@@ -79,7 +79,9 @@ def _act(action: Action, process: Process, log: Log) -> str | None:
             raise UsageError(f"{script}: standard input is larger than {MAX_STDIN >> 20} MiB")
         parameters[name] = parse(document)
     with Driver(process.environ, log) as driver:
-        return action(driver, **parameters)
+        if declared.into is None:
+            return action(driver, **parameters)
+        return action(driver, declared.into(**parameters))
 
 
 def _terminate(number: int, _frame: object) -> NoReturn:

@@ -31,11 +31,13 @@ class Protocol(NamedTuple):
     """What one script is given.
 
     arguments: parameter name to parser, in the order of argv. stdin: (parameter name, parser) of the
-    document on standard input, None when the script reads nothing.
+    document on standard input, None when the script reads nothing. into: the record that holds all of
+    these by name, None when they are the action's own parameters.
     """
 
     arguments: dict[str, Parser | Many | Optional]
     stdin: tuple[str, Callable[[bytes], object]] | None
+    into: Callable[..., object] | None = None
 
     def usage(self, script: str) -> str:
         """One line for a person who called the script by hand."""
@@ -51,12 +53,19 @@ class Protocol(NamedTuple):
 
 
 def protocol(
-    *, stdin: tuple[str, Callable[[bytes], object]] | None = None, **arguments: Parser | Many | Optional
+    *,
+    stdin: tuple[str, Callable[[bytes], object]] | None = None,
+    into: Callable[..., object] | None = None,
+    **arguments: Parser | Many | Optional,
 ) -> Callable[[_A], _A]:
-    """Declare an action's protocol; parameter names are those of the function, after `driver`."""
+    """Declare an action's protocol; parameter names are those of the function, after `driver`.
+
+    into: a NamedTuple with these names. The action then has it as its one parameter, as other actions
+    that are given the same.
+    """
 
     def declare(action: _A) -> _A:
-        action.protocol = Protocol(arguments, stdin)  # type: ignore[attr-defined]
+        action.protocol = Protocol(arguments, stdin, into)  # type: ignore[attr-defined]
         return action
 
     return declare

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from storpool_addon.hosts import backupdir, freeze, vmdir
@@ -13,7 +12,7 @@ from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import Many, number, protocol, text
 from storpool_addon.opennebula.states import LcmState
 from storpool_addon.tm import backup_task
-from storpool_addon.tm.backup_task import Piece, Share, Task
+from storpool_addon.tm.backup_task import Asked, Piece, Share, Task
 from storpool_addon.undo import Undo, uninterrupted
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ def disk_list(word: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, word.split(":"))))
 
 
-# The words are the VM's deploy id, which a VM that is off may not have, and the id of the backup job or `-`.
 _declared = protocol(
     home=Location.parse,
     disk_ids=disk_list,
@@ -41,53 +39,28 @@ _declared = protocol(
     vm_id=number,
     datastore_id=number,
     stdin=("vm", Backup.parse),
+    into=Asked,
 )
 
 
 @_declared
-def prebackup(
-    driver: Driver,
-    home: Location,
-    disk_ids: Sequence[int],
-    words: Sequence[str],
-    vm_id: int,
-    datastore_id: int,
-    vm: Backup,
-) -> None:
+def prebackup(driver: Driver, asked: Asked) -> None:
     """The files of a backup of a VM that is off."""
-    task = backup_task.task(driver, vm, home, vm_id, disk_ids, beginning=True)
-    _prepare(driver, task, "")
+    _prepare(driver, backup_task.task(driver, asked, beginning=True), "")
 
 
 @_declared
-def prebackup_live(
-    driver: Driver,
-    home: Location,
-    disk_ids: Sequence[int],
-    words: Sequence[str],
-    vm_id: int,
-    datastore_id: int,
-    vm: Backup,
-) -> None:
+def prebackup_live(driver: Driver, asked: Asked) -> None:
     """The files of a backup of a VM that runs; FS_FREEZE says how it is held for the snapshots."""
-    task = backup_task.task(driver, vm, home, vm_id, disk_ids, beginning=True)
-    _prepare(driver, task, vm.freeze)
+    _prepare(driver, backup_task.task(driver, asked, beginning=True), asked.vm.freeze)
 
 
 @_declared
-def postbackup(
-    driver: Driver,
-    home: Location,
-    disk_ids: Sequence[int],
-    words: Sequence[str],
-    vm_id: int,
-    datastore_id: int,
-    vm: Backup,
-) -> None:
+def postbackup(driver: Driver, asked: Asked) -> None:
     """Away with the files, whether the backup succeeded or not, and with snapshots of no more use."""
-    task = backup_task.task(driver, vm, home, vm_id, disk_ids, beginning=False)
+    task = backup_task.task(driver, asked, beginning=False)
     for share in task.shares:
-        share.leave(vm)
+        share.leave(asked.vm)
     with driver.dead_host_is_no_obstacle(f"{task.directory} stays there"):
         backupdir.remove(driver.hosts.on(task.host), task.directory, task.parent)
 

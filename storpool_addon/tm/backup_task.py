@@ -23,6 +23,21 @@ if TYPE_CHECKING:
     from storpool_addon.volumes import Volumes
 
 
+class Asked(NamedTuple):
+    """What oned gives to each script of a backup.
+
+    home: the VM's directory. words: the VM's deploy id, which a VM that is off may not have, and the id of
+    the backup job or `-`.
+    """
+
+    home: Location
+    disk_ids: Sequence[int]
+    words: Sequence[str]
+    vm_id: int
+    datastore_id: int
+    vm: Backup
+
+
 class Piece(NamedTuple):
     """A disk of the backup. snapshot: what is read. base: what it is compared with, "" for nothing.
 
@@ -137,10 +152,9 @@ class Task(NamedTuple):
     shares: Sequence[Share]
 
 
-def task(
-    driver: Driver, backup: Backup, home: Location, vm_id: int, disk_ids: Iterable[int], *, beginning: bool
-) -> Task:
+def task(driver: Driver, asked: Asked, *, beginning: bool) -> Task:
     """What oned asks for. beginning: every disk has to be one that can be backed up."""
+    backup, home, vm_id = asked.vm, asked.home, asked.vm_id
     vmdir.check(home.path, vm_id)
     if backup.vm.id != vm_id:
         raise StateError(f"standard input is about VM {backup.vm.id}, the arguments are about VM {vm_id}")
@@ -152,7 +166,7 @@ def task(
         parent = f"{absolute(base)}/{vm_id}"
     elif host != home.host:
         parent = home.path
-    wanted = _wanted(backup, disk_ids) if beginning else _left(backup, disk_ids)
+    wanted = _wanted(backup, asked.disk_ids) if beginning else _left(backup, asked.disk_ids)
     shares = _shares(driver, backup, wanted)
     return Task(backup, home, host, f"{parent or home.path}/backup", parent, shares)
 

@@ -30,6 +30,18 @@ if TYPE_CHECKING:
 # (migration/ram.c); libvirt puts the domain's XML before that. The volume is thin: room costs nothing.
 _ROOM_MIB = 256
 
+
+class SavedGuest(NamedTuple):
+    """A guest's memory that is saved to FILE on HOST, or restored from it; both actions are told the same."""
+
+    file: str
+    host: str
+    vm_id: int
+    action: VmmAction
+    deploy_id: str = ""
+    same_host: str = ""
+
+
 _saving = protocol(
     deploy_id=text,
     file=absolute,
@@ -37,6 +49,7 @@ _saving = protocol(
     vm_id=number,
     same_host=checked_host,
     stdin=("action", VmmAction.parse),
+    into=SavedGuest,
 )
 _restoring = protocol(
     file=absolute,
@@ -45,6 +58,7 @@ _restoring = protocol(
     vm_id=number,
     same_host=checked_host,
     stdin=("action", VmmAction.parse),
+    into=SavedGuest,
 )
 
 
@@ -59,78 +73,74 @@ class _Memory(NamedTuple):
 
 
 @_saving
-def presave(
-    driver: Driver, deploy_id: str, file: str, host: str, vm_id: int, same_host: str, action: VmmAction
-) -> None:
+def presave(driver: Driver, guest: SavedGuest) -> None:
     """What is saved to FILE goes to a volume of its own (SP_CHECKPOINT_BD); without that, nothing.
 
     A volume that a failed save left is taken again as it is: should that save have succeeded after all, its
     memory is safe until new memory is really written.
     """
-    memory = _memory(driver, file, vm_id, action)
+    memory = _memory(driver, guest)
     if not memory.config.checkpoint_on_volume:
         return
     size, template = _size(memory.vm), names.template(memory.config.one_px, memory.system.id)
     qc = qos.of_vm(memory.config, memory.vm, memory.system)
     wanted = tags.vm_disk(memory.config, memory.vm, type="CHKPNT", qc=qc)
-    client = driver.client_id(host, memory.vm, memory.system)
+    client = driver.client_id(guest.host, memory.vm, memory.system)
     with Undo(driver.log) as undo:
         with uninterrupted():
             if memory.volumes.ensure(memory.volume, size=size, template=template, tags=wanted):
                 undo.add(f"delete volume {memory.volume}", memory.volumes.discard, memory.volume)
             memory.volumes.place([Placement(memory.volume, client)])
-        savefile.lead_to_volume(driver.hosts.on(host), file, memory.volumes.api.reference(memory.volume))
+        savefile.lead_to_volume(
+            driver.hosts.on(guest.host), guest.file, memory.volumes.api.reference(memory.volume)
+        )
 
 
 @_saving
-def postsave(
-    driver: Driver, deploy_id: str, file: str, host: str, vm_id: int, same_host: str, action: VmmAction
-) -> None:
+def postsave(driver: Driver, guest: SavedGuest) -> None:
     """The memory is saved: the link goes, and the volume leaves the host.
 
     Neither is worth a failure, for which oned would forget that the VM has saved memory.
     """
-    memory = _memory(driver, file, vm_id, action)
+    memory = _memory(driver, guest)
     if not memory.config.checkpoint_on_volume:
         return
-    with _whatever_fails(driver, f"the link {file} stays there"):
-        vmdir.unlink(driver.hosts.on(host), [file])
-    with _whatever_fails(driver, f"volume {memory.volume} stays attached to {host}"):
+    with _whatever_fails(driver, f"the link {guest.file} stays there"):
+        vmdir.unlink(driver.hosts.on(guest.host), [guest.file])
+    with _whatever_fails(driver, f"volume {memory.volume} stays attached to {guest.host}"):
         memory.volumes.owned(memory.volume)
         memory.volumes.release([memory.volume], force=False)
 
 
 @_restoring
-def prerestore(
-    driver: Driver, file: str, host: str, deploy_id: str, vm_id: int, same_host: str, action: VmmAction
-) -> None:
+def prerestore(driver: Driver, guest: SavedGuest) -> None:
     """Memory that is on a volume is there on this host, under the name FILE.
 
     Whatever SP_CHECKPOINT_BD says by now. Memory that is not on a volume is in FILE already.
     """
-    memory = _memory(driver, file, vm_id, action)
+    memory = _memory(driver, guest)
     if memory.volumes.find(memory.volume) is None:
         return
-    client = driver.client_id(host, memory.vm, memory.system)
+    client = driver.client_id(guest.host, memory.vm, memory.system)
     with uninterrupted():
         memory.volumes.place([Placement(memory.volume, client)])
-    savefile.lead_from_volume(driver.hosts.on(host), file, memory.volumes.api.reference(memory.volume))
+    savefile.lead_from_volume(
+        driver.hosts.on(guest.host), guest.file, memory.volumes.api.reference(memory.volume)
+    )
 
 
 @_restoring
-def postrestore(
-    driver: Driver, file: str, host: str, deploy_id: str, vm_id: int, same_host: str, action: VmmAction
-) -> None:
+def postrestore(driver: Driver, guest: SavedGuest) -> None:
     """The guest runs again: its saved memory is deleted at once, as it does not fit its disks any more.
 
     What fails is no failure of the VM, which runs: a volume that stays is what the next save writes to.
     """
-    memory = _memory(driver, file, vm_id, action)
+    memory = _memory(driver, guest)
     with _whatever_fails(driver, f"volume {memory.volume} is left for the next save"):
         if memory.volumes.find(memory.volume) is None:
             return
         # First: through a link without its volume a save would write into /dev.
-        vmdir.unlink(driver.hosts.on(host), [file])
+        vmdir.unlink(driver.hosts.on(guest.host), [guest.file])
         memory.volumes.delete(memory.volume, keep=False)
 
 
@@ -148,14 +158,14 @@ def take_out_archive(driver: Driver, vm: Vm, system: Datastore, place: Location)
     volumes.delete(name)
 
 
-def _memory(driver: Driver, file: str, vm_id: int, action: VmmAction) -> _Memory:
+def _memory(driver: Driver, guest: SavedGuest) -> _Memory:
     """UsageError when the arguments and the document are not about the same VM."""
-    vmdir.check(dirname(file), vm_id)
-    if action.vm.id != vm_id or action.datastore is None:
-        raise UsageError(f"standard input is not about VM {vm_id} and its system datastore")
-    config = driver.config.for_datastore(action.datastore).for_vm(action.vm)
-    name = names.checkpoint(config.one_px, vm_id)
-    return _Memory(action.vm, action.datastore, name, driver.volumes(action.datastore), config)
+    vmdir.check(dirname(guest.file), guest.vm_id)
+    vm, system = guest.action.vm, guest.action.datastore
+    if vm.id != guest.vm_id or system is None:
+        raise UsageError(f"standard input is not about VM {guest.vm_id} and its system datastore")
+    config = driver.config.for_datastore(system).for_vm(vm)
+    return _Memory(vm, system, names.checkpoint(config.one_px, vm.id), driver.volumes(system), config)
 
 
 def _size(vm: Vm) -> int:

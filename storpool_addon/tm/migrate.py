@@ -32,6 +32,25 @@ class _Sent(NamedTuple):
         return cls(Vm.parse(document), document)
 
 
+class _Asked(NamedTuple):
+    """What oned gives. caller: the driver of the VM's directory when that is not this one."""
+
+    source: str
+    target: str
+    directory: str
+    vm_id: int
+    datastore_id: int
+    caller: str | None
+    vm: _Sent
+
+    def migration(self) -> Migration:
+        """The same, seen to be about one VM's directory."""
+        vmdir.check(self.directory, self.vm_id)
+        vm, document = self.vm
+        hosts = (self.source, self.target)
+        return Migration(vm, *hosts, self.directory, self.datastore_id, document, self.caller)
+
+
 _declared = protocol(
     source=text,
     target=text,
@@ -40,6 +59,7 @@ _declared = protocol(
     datastore_id=number,
     caller=Optional(text),
     stdin=("vm", _Sent.parse),
+    into=_Asked,
 )
 
 
@@ -70,60 +90,43 @@ class _Cargo(NamedTuple):
 
 
 @_declared
-def premigrate(
-    driver: Driver,
-    source: str,
-    target: str,
-    directory: str,
-    vm_id: int,
-    datastore_id: int,
-    caller: str | None,
-    vm: _Sent,
-) -> None:
+def premigrate(driver: Driver, asked: _Asked) -> None:
     """The target host gets the volumes as well, and the VM's directory with its links.
 
-    caller: the driver of the VM's directory when that is not this one; the directory is its business then.
+    With a caller the directory is its business.
     """
-    vmdir.check(directory, vm_id)
-    migration = Migration(vm.vm, source, target, directory, datastore_id, vm.document)
-    if caller is None:
-        others.refuse_strangers(driver, vm.vm)
+    migration = asked.migration()
+    vm, source, target, directory = migration.vm, migration.source, migration.target, migration.directory
+    if migration.caller is None:
+        others.refuse_strangers(driver, vm)
     with Undo(driver.log) as undo:
-        cargo = _cargo(driver, migration, caller, undo)
+        cargo = _cargo(driver, migration, undo)
         for share in cargo.shares:
-            there = share.on(driver, vm.vm, target)
-            undo.add(f"detach from {target}", share.volumes.place, share.on(driver, vm.vm, source))
+            there = share.on(driver, vm, target)
+            undo.add(f"detach from {target}", share.volumes.place, share.on(driver, vm, source))
             with uninterrupted():
                 share.volumes.share(there)
         for disk in cargo.shared:
             sharing.join(driver, undo, disk, *_clients(driver, disk, source, target))
         if cargo.has_home:
-            tpm.save_running(driver, vm.vm, driver.one.datastore(datastore_id), Location(source, directory))
+            system = driver.one.datastore(migration.datastore_id)
+            tpm.save_running(driver, vm, system, Location(source, directory))
             undo.add(f"remove {directory} on {target}", _leave, driver, migration, cargo)
             transfer.copy_to(driver.hosts.on(source), directory, target, directory)
-        if caller is None:
+        if migration.caller is None:
             vmdir.link(driver.hosts.on(target), _links(driver, migration))
             others.prepare(driver, migration, undo)
 
 
 @_declared
-def postmigrate(
-    driver: Driver,
-    source: str,
-    target: str,
-    directory: str,
-    vm_id: int,
-    datastore_id: int,
-    caller: str | None,
-    vm: _Sent,
-) -> None:
+def postmigrate(driver: Driver, asked: _Asked) -> None:
     """The VM runs on the target: the source loses the volumes, by force if it must, and the directory."""
-    vmdir.check(directory, vm_id)
-    migration = Migration(vm.vm, source, target, directory, datastore_id, vm.document)
-    with others.told(driver, "postmigrate", migration, by=caller):
-        cargo = _cargo(driver, migration, caller)
+    migration = asked.migration()
+    source, target = migration.source, migration.target
+    with others.told(driver, "postmigrate", migration):
+        cargo = _cargo(driver, migration)
         for share in cargo.shares:
-            share.volumes.place(share.on(driver, vm.vm, target), force=True)
+            share.volumes.place(share.on(driver, migration.vm, target), force=True)
         for disk in cargo.shared:
             sharing.be_on(driver, disk, _clients(driver, disk, target), force=True)
         for disk, image in cargo.images:
@@ -134,25 +137,15 @@ def postmigrate(
 
 
 @_declared
-def failmigrate(
-    driver: Driver,
-    source: str,
-    target: str,
-    directory: str,
-    vm_id: int,
-    datastore_id: int,
-    caller: str | None,
-    vm: _Sent,
-) -> None:
+def failmigrate(driver: Driver, asked: _Asked) -> None:
     """The migration failed: the target host loses the volumes again, unless it has them open.
 
     oned believes that the VM runs on the source. If a device is open on the target the guest may have
     arrived after all; then nothing is detached and the action fails, for a person to look.
     """
-    vmdir.check(directory, vm_id)
-    migration = Migration(vm.vm, source, target, directory, datastore_id, vm.document)
-    with others.told(driver, "failmigrate", migration, by=caller):
-        _leave(driver, migration, _cargo(driver, migration, caller))
+    migration = asked.migration()
+    with others.told(driver, "failmigrate", migration):
+        _leave(driver, migration, _cargo(driver, migration))
 
 
 def _leave(driver: Driver, migration: Migration, cargo: _Cargo) -> None:
@@ -172,7 +165,7 @@ def _remove_home(driver: Driver, migration: Migration, host: str, other: str) ->
             driver.log(f"{directory} is one directory on both hosts and stays; SP_SYSTEM=shared would say so")
 
 
-def _cargo(driver: Driver, migration: Migration, caller: str | None, undo: Undo | None = None) -> _Cargo:
+def _cargo(driver: Driver, migration: Migration, undo: Undo | None = None) -> _Cargo:
     """What the VM has, each volume seen to be ours: one call then attaches all that a cluster keeps."""
     vm, system = migration.vm, driver.one.datastore(migration.datastore_id)
     shares: dict[object, _Share] = {}
@@ -193,7 +186,7 @@ def _cargo(driver: Driver, migration: Migration, caller: str | None, undo: Undo 
         volumes = driver.volumes(system)
         share = shares.setdefault(volumes.api, _Share(volumes, system, {}))
         share.modes.update((name, "rw") for name in disks.home_volumes(driver, vm, system))
-    return _Cargo(list(shares.values()), shared, images, _has_home(driver, migration, caller))
+    return _Cargo(list(shares.values()), shared, images, _has_home(driver, migration))
 
 
 def _clients(driver: Driver, disk: Subject, *hosts: str) -> list[int]:
@@ -212,7 +205,7 @@ def _links(driver: Driver, migration: Migration) -> list[tuple[str, str]]:
     return [(f"{migration.directory}/disk.{disk.disk.disk_id}", disk.reference) for disk in found]
 
 
-def _has_home(driver: Driver, migration: Migration, caller: str | None) -> bool:
+def _has_home(driver: Driver, migration: Migration) -> bool:
     """Whether the VM's directory is ours and on one host only."""
     system = driver.one.datastore(migration.datastore_id)
-    return caller is None and driver.config.for_datastore(system).sp_system == "ssh"
+    return migration.caller is None and driver.config.for_datastore(system).sp_system == "ssh"

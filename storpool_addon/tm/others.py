@@ -26,7 +26,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
 
 
 class Migration(NamedTuple):
-    """A live migration in the words of oned. document: of the VM, as it came on standard input."""
+    """A live migration in the words of oned. document: of the VM, as it came on standard input.
+
+    caller: the driver of the VM's directory when that is not this one; it tells the others as well.
+    """
 
     vm: Vm
     source: str
@@ -34,6 +37,7 @@ class Migration(NamedTuple):
     directory: str
     datastore_id: int
     document: bytes
+    caller: str | None
 
     @property
     def words(self) -> list[str]:
@@ -65,21 +69,18 @@ def prepare(driver: Driver, migration: Migration, undo: Undo) -> None:
 
 
 @contextmanager
-def told(driver: Driver, action: str, migration: Migration, *, by: str | None) -> Iterator[None]:
-    """Tell the others once our part is done, or has failed; what they then fail to do is in the log.
-
-    by: who has told us, and tells the others as well.
-    """
+def told(driver: Driver, action: str, migration: Migration) -> Iterator[None]:
+    """Tell the others once our part is done, or has failed; what they then fail to do is in the log."""
     try:
         yield
     except AddonError:
-        _tell_all(driver, action, migration, by)
+        _tell_all(driver, action, migration)
         raise
-    _tell_all(driver, action, migration, by)
+    _tell_all(driver, action, migration)
 
 
-def _tell_all(driver: Driver, action: str, migration: Migration, by: str | None) -> None:
-    for name in _names(driver, migration.vm) if by is None else ():
+def _tell_all(driver: Driver, action: str, migration: Migration) -> None:
+    for name in _names(driver, migration.vm) if migration.caller is None else ():
         _tell(driver, name, action, migration)
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import signal
+from typing import NamedTuple
 
 import pytest
 
@@ -45,6 +46,17 @@ def reads(driver, document):
     return document.decode()
 
 
+class Asked(NamedTuple):
+    document: bytes
+    vm_id: int
+    host: str = "node1"
+
+
+@protocol(vm_id=number, stdin=("document", base64.b64decode), into=Asked)
+def asked(driver, given):
+    return f"{given}"
+
+
 def failing(error):
     @protocol(vm_id=number)
     def fails(driver, vm_id):
@@ -63,6 +75,11 @@ def test_nothing_is_printed_without_an_answer():
 
 def test_a_document_on_standard_input():
     assert call(reads, stdin=base64.b64encode(b"<VM/>")) == (0, "<VM/>\n", "")
+
+
+def test_all_that_oned_gives_in_one_record():
+    line = "Asked(document=b'<VM/>', vm_id=42, host='node1')\n"
+    assert call(asked, "42", stdin=base64.b64encode(b"<VM/>")) == (0, line, "")
 
 
 @pytest.mark.parametrize(
