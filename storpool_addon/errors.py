@@ -4,6 +4,7 @@ AddonError
     UsageError                 wrong arguments or standard input (exit code 2)
     ConfigError                a key, a file or an attribute holds what it may not
     StateError                 the world is in a state that forbids the action
+    TweakError                 a tweak of a domain could not be made
     OpenNebulaError
         OpenNebulaUnreachable  oned did not answer
         OpenNebulaRefused      oned answered: no
@@ -39,6 +40,10 @@ class ConfigError(AddonError):
 
 class StateError(AddonError):
     """The state of an object forbids the action."""
+
+
+class TweakError(AddonError):
+    """A tweak of a domain could not be made; the text names it, and why."""
 
 
 class OpenNebulaError(AddonError):

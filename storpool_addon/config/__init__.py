@@ -11,6 +11,7 @@ from storpool_addon.config.monitoring import HostTools, Logging, Monitoring
 from storpool_addon.config.storage import Disks, Naming, OpenNebulaAccess, StorPoolAccess
 from storpool_addon.config.system import Backups, Qos, Snapshots, SystemDatastore
 from storpool_addon.config.tweaks import Migration, Tweaks
+from storpool_addon.config.vmtweaks import VmTweaks
 
 SECTIONS: tuple[type, ...] = (
     Naming,
@@ -26,6 +27,7 @@ SECTIONS: tuple[type, ...] = (
     Monitoring,
     HostTools,
     Tweaks,
+    VmTweaks,
     Migration,
     Logging,
 )
@@ -57,6 +59,7 @@ class Config(
     Monitoring,
     HostTools,
     Tweaks,
+    VmTweaks,
     Migration,
     Logging,
 ):

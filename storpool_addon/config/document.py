@@ -64,8 +64,9 @@ def rc_file() -> str:
     """remotes/addon-storpoolrc."""
     parts = [_RC_HEAD]
     for section in SECTIONS:
-        parts.append(f"\n\n### {section.__doc__}\n")
-        parts += ["\n" + "\n".join(_rc_entry(key)) + "\n" for key in _keys(section)]
+        keys = [key for key in _keys(section) if key.in_files]
+        parts += [f"\n\n### {section.__doc__}\n"] if keys else []
+        parts += ["\n" + "\n".join(_rc_entry(key)) + "\n" for key in keys]
     return "".join(parts)
 
 

@@ -51,7 +51,7 @@ def read(files: tuple[str, ...], environ: Mapping[str, str], datastore_conf: str
             where = f"{path}:{each.line}"
             if each.name.startswith(_FS_OPTIONS):
                 fs_options[each.name[len(_FS_OPTIONS) :]] = each.value
-            elif each.name in KEYS:
+            elif each.name in KEYS and KEYS[each.name].in_files:
                 _take(given, each, where)
             else:
                 notes.append(f"{where}: {_why_not(each.name)}")
@@ -107,8 +107,9 @@ def _why_not(name: str) -> str:
     instead = replacement(name)
     if instead:
         return f"{name} has no effect any more; in its place: {instead}"
-    if name in ATTRIBUTES:
-        return f"{name} has no effect here; it is an attribute of a {ATTRIBUTES[name][0]}"
+    carrier = "VM" if name in KEYS else ATTRIBUTES.get(name, ("",))[0]
+    if carrier:
+        return f"{name} has no effect here; it is an attribute of a {carrier}"
     similar = next(_similar(name), "")
     return f"{name} is not a key of this driver" + (f"; {similar} is" if similar else "")
 

@@ -34,8 +34,10 @@ class Key(Generic[T]):
     """An attribute of Config that knows its key; reading it gives the parsed value.
 
     default: as it would be written. allowed: what may be written, for people. scopes: who may override the
-    files, in rising precedence.
+    files, in rising precedence. in_files: whether files may set it; if not, only the scopes do.
     """
+
+    in_files = True
 
     def __init__(
         self,
@@ -75,6 +77,35 @@ class Key(Generic[T]):
         except ValueError:
             text = f"{self.name} is {given.text[:80]!r}"
             raise ConfigError(f"{given.where}: {text}; allowed: {self.allowed}") from None
+
+
+class Attribute(Key[T]):
+    """A key that makes sense for one VM only: no file may set it for all."""
+
+    in_files = False
+
+    def __init__(self, name: str, default: str, doc: str, parse: Callable[[str], T], allowed: str) -> None:
+        super().__init__(name, default, doc, parse, allowed, (VM,))
+
+
+class Numbered(Generic[T]):
+    """Attributes of a VM that differ in a number, which stands for `<n>` in the name: T_NIC<n>_QUEUES."""
+
+    def __init__(self, name: str, doc: str, parse: Callable[[str], T], allowed: str) -> None:
+        self.name = name
+        self.default = ""
+        self.doc = doc
+        self.parse = parse
+        self.allowed = allowed
+        self.scopes = (VM,)
+
+    def of(self, vm_id: int, attributes: Mapping[str, str], number: int) -> T | None:
+        """The value that the VM gives for that number, None when it gives none."""
+        name = self.name.replace("<n>", str(number))
+        if not attributes.get(name):
+            return None
+        key = Key(name, self.default, self.doc, self.parse, self.allowed)
+        return key.read(Given(attributes[name], f"{VM} {vm_id}"))
 
 
 def text(name: str, default: str, doc: str, *scopes: str) -> Key[str]:

@@ -110,7 +110,6 @@ OBSOLETE = {
     ),
     "NC_WAIT_TIME": "monitord is talked to directly",
     "TEST_ENV": "the simulator",
-    "DEPLOY_TWEAKS": _INSTALLER,
     **dict.fromkeys(
         ("QEMU_PROTOCOL", "DATASTORE_LOCATION", "REMOTE_LOCATION", "ONE_RUNDIR"), "OpenNebula's own settings"
     ),

@@ -1,0 +1,21 @@
+"""Which disks of a domain are volumes of this driver."""
+
+from __future__ import annotations
+
+from storpool_addon.domain.disk import Disk
+from storpool_addon.opennebula.vm import Vm
+
+_TM_MAD = "storpool"
+
+
+def is_ours(disk: Disk, vm: Vm) -> bool:
+    """Whether the disk is a volume: the context image and volatile disks are where the VM is."""
+    system = vm.last.tm_mad if vm.history else ""
+    if disk.disk_id is None:
+        return False
+    if disk.disk_id == vm.context_disk_id:
+        return system == _TM_MAD
+    found = next((each for each in vm.disks if each.disk_id == disk.disk_id), None)
+    if found is None:
+        return False
+    return (system or found.tm_mad if found.is_volatile else found.tm_mad) == _TM_MAD

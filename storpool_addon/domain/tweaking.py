@@ -1,0 +1,78 @@
+"""Changes a domain by tweaks that are given by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from storpool_addon.config import Config
+from storpool_addon.domain.document import Domain
+from storpool_addon.domain.tweak import Tweak
+from storpool_addon.errors import AddonError, TweakError, UsageError
+from storpool_addon.opennebula.vm import Vm
+
+# At the start of a VM.
+BUILT_IN = (
+    "context-cache",
+    "cpu",
+    "cpuShares",
+    "cputune",
+    "disk-cache-io",
+    "disk-serial",
+    "feature_smm",
+    "hv-enlightenments",
+    "hyperv-clock",
+    "iothreads",
+    "kvm-hide",
+    "nic-queues",
+    "os",
+    "persistent-cdrom",
+    "q35-pcie-root",
+    "resizeCpuMem",
+    "scsi-queues",
+    "sysinfo_smbios",
+    "uuid",
+    "vfhostdev2interface",
+    "video",
+    "volatile2dev",
+)
+# On a live migration.
+MIGRATE = ("disable-iothreads", "remove_cpu_features", "syncGraphicsListen")
+
+_SUFFIX = ".py"
+
+
+def tweak(document: bytes, vm: Vm, config: Config, names: Sequence[str]) -> bytes:
+    """The document, changed by the tweaks in that order. config: with what the VM overrides.
+
+    TweakError names the tweak that could not be made, and why; UsageError for a document that is no domain.
+    """
+    domain = Domain.parse(document, f"the domain of VM {vm.id}")
+    apply(domain, vm, config, names)
+    return domain.write()
+
+
+def apply(domain: Domain, vm: Vm, config: Config, names: Sequence[str]) -> None:
+    """Change the domain by the tweaks in that order; it is of no use after an error."""
+    for name in names:
+        try:
+            load(name).apply(domain, vm, config)
+        except AddonError as error:
+            raise TweakError(f"tweak {name}: {error}") from None
+
+
+def load(name: str) -> Tweak:
+    """The tweak of that name, with `.py` or without."""
+    known = built_in(name, (*BUILT_IN, *MIGRATE))
+    if not known:
+        raise UsageError(f"no tweak is named {name[:80]}; there are: {', '.join((*BUILT_IN, *MIGRATE))}")
+    # Only what is enabled is imported: every module costs a deployment time.
+    module = known.replace("-", "_").lower()
+    found: Tweak = import_module(f"storpool_addon.domain.tweaks.{module}").TWEAK
+    return found
+
+
+def built_in(file_name: str, known: Sequence[str]) -> str:
+    """The name of the tweak that a file of that name stands for, "" when it is none of the known."""
+    name = file_name[: -len(_SUFFIX)] if file_name.endswith(_SUFFIX) else file_name
+    return name if name in known else ""
