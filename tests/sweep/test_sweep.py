@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
@@ -38,54 +38,42 @@ ROWS = [
     *datastore_rows.ROWS,
 ]
 BY_NAME = {row.name: row for row in ROWS}
-# One process has them all: the cases of all rows are under way at once, in threads.
-pytestmark = pytest.mark.xdist_group("sweep")
-# Most of a case is waiting for a process or for a deadline.
-WORKERS = 5 * (os.cpu_count() or 2)
+# Most of a case is waiting for a process or for a deadline; other tests run in other processes meanwhile.
+WORKERS = 5
 
 
-class Cases(NamedTuple):
-    """What is under way for a row."""
+class Known(NamedTuple):
+    """A row, and its undisturbed run."""
 
-    undisturbed: Standard
-    faults: list[tuple[Fault, Future[list[str]]]]
-    twice: Future[list[str]]
+    row: Row
+    run: Standard
 
 
 @pytest.fixture(scope="module")
-def under_way(request: pytest.FixtureRequest, place: Place) -> Iterator[dict[str, Future[Cases]]]:
-    """All cases of all rows that were asked for: the tests wait for them one after the other."""
-    chosen = dict.fromkeys(item.callspec.params["name"] for item in request.session.items if _is_ours(item))
-    with ThreadPoolExecutor(2) as first, ThreadPoolExecutor(WORKERS) as then:
-
-        def begin(row: Row) -> Cases:
-            undisturbed = engine.standard(row, place)
-            wanted = engine.faults(undisturbed, full=FULL)
-            faults = [(each, then.submit(engine.problems, row, place, undisturbed, each)) for each in wanted]
-            return Cases(undisturbed, faults, then.submit(engine.twice_at_once, row, place, undisturbed))
-
-        yield {name: first.submit(begin, BY_NAME[name]) for name in chosen}
-        first.shutdown(cancel_futures=True)
-        then.shutdown(cancel_futures=True)
+def crew() -> Iterator[ThreadPoolExecutor]:
+    """Who runs the cases of a row."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        yield pool
 
 
-def _is_ours(item: pytest.Item) -> bool:
-    return isinstance(item, pytest.Function) and item.module.__name__ == __name__
+@pytest.fixture(scope="module", params=[row.case for row in ROWS])
+def known(request: pytest.FixtureRequest, place: Place) -> Known:
+    """Each row in turn."""
+    row = BY_NAME[request.param]
+    return Known(row, engine.standard(row, place))
 
 
-@pytest.mark.parametrize("name", [row.case for row in ROWS])
-def test_every_call_may_fail(name: str, under_way: dict[str, Future[Cases]]) -> None:
-    cases = under_way[name].result()
-    lines = [line for fault, wrong in cases.faults for line in _shown(cases, name, fault, wrong.result())]
-    assert not lines, f"{len(lines)} problems in {len(cases.faults)} cases\n" + "\n".join(lines)
+def test_every_call_may_fail(known: Known, place: Place, crew: ThreadPoolExecutor) -> None:
+    def problems(fault: Fault) -> list[str]:
+        call = known.run.calls[fault.call - 1]
+        wrong = engine.problems(known.row, place, known.run, fault)
+        return [f"{known.row.name}: {fault} ({call.kind} {call.what}): {line}" for line in wrong]
+
+    faults = list(engine.faults(known.run, full=FULL))
+    lines = [line for wrong in crew.map(problems, faults) for line in wrong]
+    assert not lines, f"{len(lines)} problems in {len(faults)} cases\n" + "\n".join(lines)
 
 
-@pytest.mark.parametrize("name", [row.case for row in ROWS])
-def test_twice_at_the_same_time(name: str, under_way: dict[str, Future[Cases]]) -> None:
-    wrong = under_way[name].result().twice.result()
+def test_twice_at_the_same_time(known: Known, place: Place) -> None:
+    wrong = engine.twice_at_once(known.row, place, known.run)
     assert not wrong, "\n".join(wrong)
-
-
-def _shown(cases: Cases, name: str, fault: Fault, wrong: list[str]) -> list[str]:
-    call = cases.undisturbed.calls[fault.call - 1]
-    return [f"{name}: {fault} ({call.kind} {call.what}): {line}" for line in wrong]
