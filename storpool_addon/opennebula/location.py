@@ -55,3 +55,9 @@ def absolute(path: str) -> str:
         raise ValueError(f"{path!r} is not a plain absolute path")
     # POSIX lets a leading `//` mean something else, and normpath keeps it.
     return normpath("/" + path.lstrip("/"))
+
+
+def as_written(path: str) -> str:
+    """An absolute path with the double slashes that oned wrote, for scripts of OpenNebula and for libvirt."""
+    absolute(path)
+    return path

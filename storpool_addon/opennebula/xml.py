@@ -108,6 +108,29 @@ class Node:
         plain = (child for child in parent if isinstance(child.tag, str) and not len(child))
         return Attributes((str(child.tag), (child.text or "").strip()) for child in plain)
 
+    def write(self, name: str, text: str) -> None:
+        """Give the child of that name this text, for documents that are handed on; a new one if need be."""
+        found = self._element.find(name)
+        if found is None:
+            from lxml.etree import SubElement
+
+            found = SubElement(self._element, name)
+        found.text = text
+
+    def remove(self, path: str) -> None:
+        """Take all elements at `path` out of a document that is handed on."""
+        for found in list(self._element.iterfind(path)):
+            parent = found.getparent()
+            if parent is not None:
+                parent.remove(found)
+
+    def document(self) -> bytes:
+        """The element as a document, as oned writes them: in UTF-8, without a declaration."""
+        from lxml.etree import tostring
+
+        written: bytes = tostring(self._element, encoding="utf-8", with_tail=False)
+        return written
+
     def wrong(self, path: str, text: str, wanted: str) -> AddonError:
         """The error for an element that does not hold what is wanted."""
         what = f"is {text[:80]!r}" if text else "is missing"
@@ -119,14 +142,19 @@ def parse(document: bytes, source: str = "standard input", error: type[AddonErro
 
     source: where the document came from, for error texts.
     """
+    plain = decoded(document, source, error)
+    if not _ROOT_AT_ONCE.match(plain):
+        raise error(f"{source} is not XML as OpenNebula writes it: it does not begin with an element")
+    return Node(_parse_plain(plain, source, error), source, error)
+
+
+def decoded(document: bytes, source: str = "standard input", error: type[AddonError] = UsageError) -> bytes:
+    """A document that may be in base64, as local actions of the VM driver get it, in plain XML."""
     if len(document) > MAX_DOCUMENT:
         raise error(f"{source} is larger than {MAX_DOCUMENT >> 20} MiB")
     if not document.strip():
         raise error(f"{source} is empty; an XML document is expected")
-    plain = document if document.lstrip()[:1] == b"<" else _decode(document, source, error)
-    if not _ROOT_AT_ONCE.match(plain):
-        raise error(f"{source} is not XML as OpenNebula writes it: it does not begin with an element")
-    return Node(_parse_plain(plain, source, error), source, error)
+    return document if document.lstrip()[:1] == b"<" else _decode(document, source, error)
 
 
 def is_true(text: str) -> bool:
