@@ -77,6 +77,14 @@ class Snapshots:
             self._api.volumes_group_snapshot(pairs, tags=tags)
         return True
 
+    def has_group(self, pairs: Sequence[Pair], tags: Mapping[str, str]) -> bool:
+        """Whether an earlier run made all of these; StateError when one that is there is not this one."""
+        for pair in pairs:
+            if self.find(pair[1]) is None:
+                return False
+            self._recognise(pair, tags)
+        return True
+
     def expire(self, name: str, after_s: int | None) -> None:
         """Have StorPool delete a snapshot after that time, from now; without one it stays as it is."""
         if after_s:

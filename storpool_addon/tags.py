@@ -16,6 +16,8 @@ _CLIENTS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*", re.ASCII)
 BACKUP = "backup"
 # When OpenNebula was asked for a disk's snapshot: its numbers begin anew, so names come again.
 SNAPSHOT_DATE = "snapdate"
+# How many parts a VM snapshot has; the bash addon's parts do not say.
+PARTS = "vmsnap"
 # Key of the tag that says what a VM's volume is; an image that no VM has is marked with it (snapshots.py).
 TYPE = "type"
 # StorPool's rule for a value; blanks are dropped before it is applied, as the bash addon does.
@@ -58,6 +60,11 @@ def group_snapshot(config: Config, vm_id: int) -> dict[str, str]:
 def disk_snapshot(config: Config, vm_id: int, date: int) -> dict[str, str]:
     """A snapshot of a disk. date: of the request, as OpenNebula wrote it down."""
     return {**group_snapshot(config, vm_id), SNAPSHOT_DATE: str(date)}
+
+
+def vm_snapshot(config: Config, vm_id: int, parts: int) -> dict[str, str]:
+    """The parts of a VM snapshot. parts: how many volumes it has."""
+    return {**group_snapshot(config, vm_id), PARTS: str(parts)}
 
 
 def backup(config: Config, vm_id: int, chain: str, number: int) -> dict[str, str]:

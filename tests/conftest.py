@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from storpool_addon.lab.guest import Guest, NoGuest
+from storpool_addon.lab.guest import guest as small_guest
 from storpool_addon.lab.hosts import NoHosts
 from storpool_addon.lab.lab import Lab
 from storpool_addon.simulator import Simulator
@@ -74,6 +76,15 @@ def libvirt_lab(installed_tree: str) -> Iterator[Lab]:
     """
     programs.require("libvirtd", "virsh", "qemu-system-x86_64")
     yield from _real(installed_tree, libvirt=True)
+
+
+@pytest.fixture(scope="session")
+def guest() -> Guest:
+    """A small Linux that boots, made once for a checkout."""
+    try:
+        return small_guest()
+    except NoGuest as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.fixture

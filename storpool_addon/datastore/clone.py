@@ -13,12 +13,11 @@ from storpool_addon.datastore import bridge, fetch, sparse
 from storpool_addon.datastore.subject import FORMAT, image_of, source_of
 from storpool_addon.datastore.writing import TIMEOUT_S, Progress, Target, open_target
 from storpool_addon.drafts import Draft, is_finished
-from storpool_addon.errors import AddonError, StateError, StorPoolRefused
+from storpool_addon.errors import StateError, StorPoolRefused
 from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.vmdir import device
 from storpool_addon.opennebula.action import DatastoreAction
 from storpool_addon.opennebula.protocol import number, protocol
-from storpool_addon.storpool import Reassign
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import mib_to_bytes
 from storpool_addon.volumes import is_absent
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from storpool_addon.hosts.shell import Shell
     from storpool_addon.opennebula.datastore import Datastore
     from storpool_addon.opennebula.image import Image
+    from storpool_addon.snapshots import Snapshots
     from storpool_addon.storpool import Volume
     from storpool_addon.volumes import Volumes
 
@@ -111,58 +111,41 @@ def _copy(driver: Driver, source: Side, target: Side, image: Image, original: Vo
     client = driver.client_id(writer.name, datastore=target.datastore)
     draft = Draft(target.volumes, name, writer.name, client)
     what = f"copying volume {original.name} to {name} in another cluster"
-    with driver.exclusive(name), Undo(driver.log) as undo, ExitStack() as stack:
+    with driver.exclusive(name), Undo(driver.log) as undo:
         if is_finished(target.volumes, name):
             return
         template = names.template(config.one_px, target.datastore.id)
         # The volume first: another front-end's run ends there, and does not take our snapshot away.
         draft.create(undo, size=_size(image, original), template=template, tags=_tags(target, image))
-        snapshot = _lend(driver, source, original, image, reader, stack)
+        snapshots, snapshot = _lend(driver, source, original, image, reader, undo)
         argv = _reading(source, reader, snapshot, original.size)
         copy = Target(writer, device(target.volumes.api.reference(name)))
         digest = _transfer(driver, argv, original.size, copy, what)
         _compare(copy, original.size, digest, what)
         # Before the copy counts as finished: a later run would not look for the snapshot any more.
-        stack.pop_all()
-        _take_back(source, snapshot)
+        _take_back(snapshots, snapshot)
         draft.finish()
 
 
 def _lend(
-    driver: Driver, source: Side, original: Volume, image: Image, reader: Shell, stack: ExitStack
-) -> str:
-    """A snapshot of the original, attached to the host that reads it; `stack` takes it away again."""
-    api = source.volumes.api
+    driver: Driver, source: Side, original: Volume, image: Image, reader: Shell, undo: Undo
+) -> tuple[Snapshots, str]:
+    """A snapshot of the original, attached to the host that reads it."""
+    snapshots = driver.snapshots(source.datastore)
     name = names.export_snapshot(original.name, f"clone{image.id}")
     client = driver.client_id(reader.name, datastore=source.datastore)
-    wanted = tags.ours(source.config)
     with uninterrupted():
-        try:
-            api.volume_snapshot(original.name, name=name, tags=wanted, delete_after_s=SNAPSHOT_LIFE_S)
-        except StorPoolRefused as error:
-            # A killed run left it; an image that is being cloned does not change.
-            if error.name != "objectExists" or wanted.items() - api.snapshot(name).tags.items():
-                raise
-        stack.callback(_try_to_take_back, source, name)
-        items = [Reassign(snapshot=name, ro=[client])]
-        api.volumes_reassign_wait(items, attach_timeout_s=source.config.attach_timeout_s)
-    return name
+        # A killed run may have left it; an image that is being cloned does not change.
+        snapshots.take(original.name, name, tags.ours(source.config), delete_after_s=SNAPSHOT_LIFE_S)
+        undo.add(f"delete snapshot {name}", _take_back, snapshots, name)
+        snapshots.attach([name], client)
+    return snapshots, name
 
 
-def _take_back(source: Side, name: str) -> None:
-    """Detach and delete the snapshot."""
-    api = source.volumes.api
-    items = [Reassign(snapshot=name, detach="all", force=True)]
-    api.volumes_reassign_wait(items, attach_timeout_s=source.config.attach_timeout_s)
-    api.snapshot_delete(name)
-
-
-def _try_to_take_back(source: Side, name: str) -> None:
-    """What fails is logged: the next run takes it back, or StorPool deletes it in time."""
-    try:
-        _take_back(source, name)
-    except AddonError as error:
-        source.volumes.log(f"snapshot {name} is left: {error}")
+def _take_back(snapshots: Snapshots, name: str) -> None:
+    """Should this fail, StorPool deletes it in time."""
+    snapshots.detach([name])
+    snapshots.delete(name)
 
 
 def _reading(source: Side, reader: Shell, snapshot: str, size: int) -> list[str]:

@@ -100,9 +100,13 @@ def frozen(
 ) -> Iterator[bool]:
     """Hold a guest for as long as the block lasts; whether it was held.
 
-    mode: "agent" for its file systems, "suspend" for all of it. The host lets it go when we die, and after
-    hold_s in any case. required: what goes wrong is HostError; else it is logged and the work goes on.
+    mode: "agent" for its file systems, "suspend" for all of it, "" for neither. The host lets it go when we
+    die, and after hold_s in any case. required: what goes wrong is HostError; else it is logged and the work
+    goes on.
     """
+    if not mode:
+        yield False
+        return
     what = f"freezing {deploy_id or 'a VM without a deploy id'}"
     try:
         child = _hold(processes, shell, deploy_id, mode, what, hold_s, answer_s)

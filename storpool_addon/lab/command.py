@@ -98,5 +98,8 @@ def judged(command: Command, result: Result, version: str) -> StepFailed | None:
 def _expected(command: Command) -> str | None:
     if command.script.startswith("datastore/"):
         return ANSWERS.get(command.name)
+    if command.script.startswith("vmm/"):
+        # oned takes the first line for what it asked for, and checks nothing.
+        return None
     # one_tm ignores what a script prints, but nothing of ours has a reason to print.
     return ANSWERS["monitor"] if command.name == "monitor" else ""

@@ -33,6 +33,7 @@ from storpool_addon.lab.rpc import RpcServer
 from storpool_addon.lab.saving import Saving
 from storpool_addon.lab.snapshots import DiskSnapshots, ImageSnapshots
 from storpool_addon.lab.vm_backups import VmBackups
+from storpool_addon.lab.vm_snapshots import VmSnapshots
 from storpool_addon.simulator import Simulator
 
 HOME = "/var/lib/one"
@@ -46,7 +47,7 @@ _numbers = itertools.count()
 
 class Lab:
     """One world. Everything in it is public: oned, simulator, hosts, conductor, images, vms, memory,
-    disk_snapshots, image_snapshots.
+    disk_snapshots, image_snapshots, vm_snapshots.
 
     tree: where install.py --root put the driver. directory: a new directory for all that the world holds.
     real: hosts with sshd and block devices of their own, for which one has to be root; control_master: their
@@ -93,6 +94,7 @@ class Lab:
         self.market = Market(self.oned, self._read_file)
         self.disk_snapshots = DiskSnapshots(self.oned)
         self.image_snapshots = ImageSnapshots(self.oned)
+        self.vm_snapshots = VmSnapshots(self.oned)
         self._furnish(nodes)
 
     def _start(self, nodes: Sequence[str], kind: Callable[..., Hosts]) -> None:

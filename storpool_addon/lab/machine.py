@@ -83,6 +83,7 @@ class Vm:
     backup: dict[str, Value] = field(default_factory=dict)
     backup_ids: list[int] = field(default_factory=list)
     chains: dict[int, Chain] = field(default_factory=dict)
+    snapshots: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def here(self) -> Record:
@@ -124,6 +125,8 @@ class Vm:
     def _template(self) -> dict[str, Value]:
         values: dict[str, Value] = {"CPU": "1", "MEMORY": "128", "VMID": str(self.id), **self.attributes}
         values["DISK"] = list(self.disks.values())
+        if self.snapshots:
+            values["SNAPSHOT"] = self.snapshots
         return values if self.context is None else {**values, "CONTEXT": self.context}
 
 

@@ -31,12 +31,16 @@ class History(NamedTuple):
 
 
 class VmSnapshot(NamedTuple):
-    """A snapshot of the whole VM. hypervisor_id: what the driver answered when taking it, "" until then."""
+    """A snapshot of the whole VM.
+
+    hypervisor_id: what the driver answered when taking it, "" until then. time: when it was asked for.
+    """
 
     id: int
     hypervisor_id: str
     name: str
     active: bool
+    time: int = 0
 
 
 class Vm(NamedTuple):
@@ -157,4 +161,5 @@ def _vm_snapshot(node: Node) -> VmSnapshot:
         hypervisor_id=node.text("HYPERVISOR_ID"),
         name=node.text("NAME"),
         active=node.flag("ACTIVE"),
+        time=node.number("TIME", 0),
     )

@@ -18,7 +18,6 @@ from storpool_addon.storpool.records import (
     ClientConfig,
     Created,
     GroupSnapshot,
-    Policy,
     Reassign,
     Snapshot,
     SnapshotCreated,
@@ -57,22 +56,16 @@ class MulticlusterApi(Finding, Api):
         self,
         name: str | None = None,
         *,
-        size: int | None = None,
-        template: str | None = None,
         parent: str | None = None,
         base_on: str | None = None,
-        tags: Tags | None = None,
-        policy: Policy | None = None,
+        **options: Any,
     ) -> Created:
         self._check_free("VolumeCreate", name)
         return super().volume_create(
             name,
-            size=size,
-            template=template,
             parent=parent and self._at("Snapshot", parent),
             base_on=base_on and self.reference(base_on),
-            tags=tags,
-            policy=policy,
+            **options,
         )
 
     def volume_update(self, volume: str, *, rename: str | None = None, **changes: Any) -> None:

@@ -73,13 +73,16 @@ def _prepare(driver: Driver, task: Task, freeze_mode: str) -> None:
     _answer_to_cancel()
     vm, shell = task.backup.vm, driver.hosts.on(task.host)
     clients = [driver.client_id(task.host, vm, share.datastore) for share in task.shares]
+    home = driver.hosts.on(task.home.host)
+    # What was asked for and cannot be had is an error.
+    held = freeze.frozen(driver.processes, home, vm.deploy_id, freeze_mode, required=True, log=driver.log)
     with driver.exclusive(f"backup-of-vm-{vm.id}", timeout_s=_LOCK_S), Undo(driver.log) as undo:
         files = _files(driver, task)
         task = task._replace(shares=[share.with_bases(task.backup) for share in task.shares])
         for share in task.shares:
             share.make_room(task.backup)
             undo.add(f"delete the snapshots of VM {vm.id}", share.delete)
-        with _held(driver, task, freeze_mode), uninterrupted():
+        with held, uninterrupted():
             for share in task.shares:
                 share.take(task.backup)
         for share in task.shares:
@@ -98,14 +101,6 @@ def _answer_to_cancel() -> None:
     """Be found by those who want to end this."""
     with contextlib.suppress(OSError), open("/proc/self/comm", "w") as comm:
         comm.write(_COMM)
-
-
-def _held(driver: Driver, task: Task, mode: str) -> contextlib.AbstractContextManager[object]:
-    """The guest held still, if somebody asked for that; what was asked for and cannot be had is an error."""
-    if not mode:
-        return contextlib.nullcontext()
-    shell = driver.hosts.on(task.home.host)
-    return freeze.frozen(driver.processes, shell, task.backup.vm.deploy_id, mode, True, driver.log)
 
 
 def _files(driver: Driver, task: Task) -> dict[str, bytes]:

@@ -82,7 +82,7 @@ def presave(driver: Driver, guest: SavedGuest) -> None:
     memory = _memory(driver, guest)
     if not memory.config.checkpoint_on_volume:
         return
-    size, template = _size(memory.vm), names.template(memory.config.one_px, memory.system.id)
+    size, template = size_of_memory(memory.vm), names.template(memory.config.one_px, memory.system.id)
     qc = qos.of_vm(memory.config, memory.vm, memory.system)
     wanted = tags.vm_disk(memory.config, memory.vm, type="CHKPNT", qc=qc)
     client = driver.client_id(guest.host, memory.vm, memory.system)
@@ -168,7 +168,7 @@ def _memory(driver: Driver, guest: SavedGuest) -> _Memory:
     return _Memory(vm, system, names.checkpoint(config.one_px, vm.id), driver.volumes(system), config)
 
 
-def _size(vm: Vm) -> int:
+def size_of_memory(vm: Vm) -> int:
     """Bytes that saved memory may take. MEMORY_MAX is what a guest with a balloon has at the most."""
     most = vm.template.get("MEMORY_MAX", "")
     memory_mib = max(vm.memory_mib, int(most) if most.isdigit() else 0)

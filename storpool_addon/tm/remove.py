@@ -10,6 +10,7 @@ from storpool_addon.opennebula.backup import may_have_snapshots
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.states import LcmState
+from storpool_addon.opennebula.xml import is_true
 from storpool_addon.tm import cdrom, disks, sharing
 from storpool_addon.tm.disks import Subject
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from storpool_addon.config import Config
     from storpool_addon.driver import Driver
     from storpool_addon.opennebula.vm import Vm
+
+# A VM's attribute: its VM snapshots include what is in its memory.
+WITH_MEMORY = "VMSNAPSHOT_WITH_CHECKPOINT"
 
 
 @protocol(target=Location.parse, vm_id=number, datastore_id=number)
@@ -86,6 +90,9 @@ def _give_back(driver: Driver, disk: Subject, qc: str) -> None:
         return
     disk.volumes.release([disk.volume], force=user == ours)
     _forget_snapshots(driver, disk)
+    # Nobody could name them any more once the VM is gone.
+    for name in _parts(disk.config, disk.vm, disk.volume):
+        disk.volumes.delete_snapshot(name)
     disk.volumes.tag(disk.volume, tags.released(disk.config, qc))
     _forget_backups(disk)
 
@@ -150,7 +157,11 @@ def _delete_directory(driver: Driver, target: Location, vm_id: int, datastore_id
     if config.sp_checkpoint:
         volumes.delete(names.checkpoint_archive(config.one_px, vm.id), keep=False)
     if vm.has_tpm:
-        volumes.delete(names.tpm(config.one_px, vm.id))
+        tpm = names.tpm(config.one_px, vm.id)
+        volumes.delete(tpm, snapshots=_parts(config, vm, tpm))
+    if vm.vm_snapshots or is_true(vm.attribute(WITH_MEMORY)):
+        memory = names.memory(config.one_px, vm.id)
+        volumes.delete(memory, keep=False, snapshots=_parts(config, vm, memory))
     with driver.dead_host_is_no_obstacle(f"{target.path} stays there"):
         vmdir.remove(driver.hosts.on(target.host), target.path)
 

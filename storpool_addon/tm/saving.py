@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names, qos, tags
@@ -49,7 +47,9 @@ def cpds(
     template = None if config.no_volume_template else names.template(config.one_px, image.datastore.id)
     qc = qos.resolve(config, qos.DATASTORE_ONLY, datastore=image.datastore)
     origin, size = _origin(driver, disk, snapshot_id)
-    with Undo(driver.log) as undo, _holding_still(driver, disk, snapshot_id), uninterrupted():
+    mode, shell = _freeze_mode(disk, snapshot_id), driver.hosts.on(source.host)
+    held = freeze.frozen(driver.processes, shell, disk.vm.deploy_id, mode, required=False, log=driver.log)
+    with Undo(driver.log) as undo, held, uninterrupted():
         if image.volumes.create(
             image.name,
             size=max(size, mib_to_bytes(disk.disk.size_mib)),
@@ -89,13 +89,7 @@ def _origin(driver: Driver, disk: Subject, snapshot_id: int) -> tuple[dict[str, 
     return {"parent": name}, driver.snapshots(disk.datastore).owned(name).size
 
 
-@contextmanager
-def _holding_still(driver: Driver, disk: Subject, snapshot_id: int) -> Iterator[None]:
-    """Freeze the guest's file systems where the site wants that and a guest runs."""
-    vm = disk.vm
-    if not disk.config.disk_saveas_fsfreeze or snapshot_id != NOW or vm.lcm_state != LcmState.HOTPLUG_SAVEAS:
-        yield
-        return
-    shell = driver.hosts.on(vm.last.hostname)
-    with freeze.frozen(driver.processes, shell, vm.deploy_id, freeze.AGENT, False, driver.log):
-        yield
+def _freeze_mode(disk: Subject, snapshot_id: int) -> str:
+    """The guest's file systems are frozen where the site wants that and a guest runs."""
+    runs = snapshot_id == NOW and disk.vm.lcm_state == LcmState.HOTPLUG_SAVEAS
+    return freeze.AGENT if runs and disk.config.disk_saveas_fsfreeze else ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from storpool_addon import names, tags
@@ -37,7 +35,10 @@ def snap_create_live(
 ) -> None:
     """A snapshot of a running VM's disk, its file systems frozen for that moment if the site wants it."""
     disk = _may_be_taken(driver, disks.subject(driver, target, vm_id, datastore_id))
-    with Undo(driver.log) as undo, _held(driver, disk, target):
+    mode = freeze.AGENT if disk.config.disk_snapshot_fsfreeze else ""
+    shell = driver.hosts.on(target.host)
+    held = freeze.frozen(driver.processes, shell, disk.vm.deploy_id, mode, required=False, log=driver.log)
+    with Undo(driver.log) as undo, held:
         _take(driver, undo, disk, snapshot_id)
 
 
@@ -119,19 +120,6 @@ def _date(disk: Subject, snapshot_id: int) -> int:
         f"OpenNebula knows no snapshot {snapshot_id} of disk {disk.disk.disk_id} of VM {disk.vm.id};"
         " take it with onevm disk-snapshot-create"
     )
-
-
-@contextmanager
-def _held(driver: Driver, disk: Subject, target: Location) -> Iterator[None]:
-    """With the guest's file systems frozen, if the site wants it and the guest can."""
-    if not disk.config.disk_snapshot_fsfreeze:
-        yield
-        return
-    shell = driver.hosts.on(target.host)
-    with freeze.frozen(
-        driver.processes, shell, disk.vm.deploy_id, freeze.AGENT, required=False, log=driver.log
-    ):
-        yield
 
 
 def _take_off(undo: Undo, disk: Subject, client: int) -> None:

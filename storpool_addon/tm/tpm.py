@@ -55,14 +55,19 @@ def save_running(driver: Driver, vm: Vm, system: Datastore, place: Location) -> 
 
     What fails is no obstacle: a live migration moves the state itself.
     """
+    try:
+        save_now(driver, vm, system, place)
+    except AddonError as error:
+        driver.log(f"{error}; the saved state of the TPM of VM {vm.id} is older than this")
+
+
+def save_now(driver: Driver, vm: Vm, system: Datastore, place: Location) -> None:
+    """Like `save`, of a guest that runs, whose state has to be there."""
     if not is_kept(driver, vm):
         return
     program = f"{driver.config.scripts_remote_dir}/vtpm_setup"
-    try:
-        vtpm.backup(driver.hosts.on(place.host), program, vm.deploy_id, place.directory)
-        save(driver, vm, system, place)
-    except AddonError as error:
-        driver.log(f"{error}; the saved state of the TPM of VM {vm.id} is older than this")
+    vtpm.backup(driver.hosts.on(place.host), program, vm.deploy_id, place.directory)
+    save(driver, vm, system, place)
 
 
 def restore(driver: Driver, vm: Vm, system: Datastore, place: Location) -> None:
