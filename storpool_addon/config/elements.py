@@ -45,11 +45,11 @@ def element(text: str) -> Element:
 
 
 def features(text: str) -> tuple[tuple[str, str], ...]:
-    """Names and policies of CPU features: `name[:policy],…`; without a policy the CPU has to have it."""
+    """Names and policies of CPU features: `name[:policy],…`; without a policy a CPU may lack it."""
     found = []
     for word in filter(None, text.replace(",", " ").split()):
         name, _, policy = word.partition(":")
-        found.append((_name(name), _one_of(policy or "require", POLICIES)))
+        found.append((_name(name), _one_of(policy or "optional", POLICIES)))
     return tuple(found)
 
 

@@ -34,6 +34,11 @@ class Disk(NamedTuple):
         return "" if found is None else str(found.get("file") or found.get("dev") or "")
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it is a drive with nothing in it."""
+        return not self.source and self.type in ("file", "block")
+
+    @property
     def disk_id(self) -> int | None:
         """OpenNebula's id: oned gives every disk the path `<directory of the VM>/disk.<id>`."""
         found = _DISK.fullmatch(self.source.rpartition("/")[2])

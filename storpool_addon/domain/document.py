@@ -78,8 +78,7 @@ class Domain:
 
     def number(self, path: str) -> int | None:
         """The whole number of the first element at `path`; None when there is none."""
-        text = self.text(path)
-        return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+        return whole(self.text(path))
 
     def ensure(self, path: str) -> _Element:
         """The element at `path`, made with its parents where they are absent, merged where there are several.
@@ -111,6 +110,12 @@ class Domain:
             element.set(name, value)
         return element
 
+    def unify(self) -> None:
+        """Make one `devices` and one `features` of several: the same for libvirt, and valid by its schema."""
+        for name in ("devices", "features"):
+            if self.find(name) is not None:
+                self.ensure(name)
+
     def remove(self, path: str) -> None:
         """Take out all elements at `path`."""
         for element in self.all(path):
@@ -137,6 +142,11 @@ class Domain:
     def vcpus(self) -> int:
         """The number of CPUs that the guest may have; libvirt's own default is one."""
         return self.number("vcpu") or 1
+
+
+def whole(text: str) -> int | None:
+    """The whole number that a text is, of no more digits than anything in a domain has; else None."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 def _parse(document: bytes, source: str) -> _Element:

@@ -54,6 +54,8 @@ def tweak(document: bytes, vm: Vm, config: Config, names: Sequence[str]) -> byte
 
 def apply(domain: Domain, vm: Vm, config: Config, names: Sequence[str]) -> None:
     """Change the domain by the tweaks in that order; it is of no use after an error."""
+    if names:
+        domain.unify()
     for name in names:
         try:
             load(name).apply(domain, vm, config)
