@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from storpool_addon.lab.conductor import Call
 
 T = TypeVar("T")
-REMOTES = "/var/lib/one/remotes"
+REMOTES, HOST_REMOTES = "/var/lib/one/remotes", "/var/tmp/one"
 # one_datastore and one_tm of 7.0 and later (DriverExecHelper.rb): these lines of stderr go to the log.
 _LOG_LINE = re.compile(r"^(ERROR|INFO|WARN|DEBUG):\s+(\d+)?\s*(.*)$")
 # What a script has to print: the pattern of its whole standard output.
@@ -25,11 +25,15 @@ ANSWERS = {
 
 
 class Command(NamedTuple):
-    """A script as oned calls it. script: its path below the remotes, as in "tm/storpool/clone"."""
+    """A script as oned calls it. script: its path below the remotes, as in "tm/storpool/clone".
+
+    host: where OpenNebula has a script of its own run; ours all run on the front-end.
+    """
 
     script: str
     args: tuple[str, ...]
     stdin: bytes = b""
+    host: str = ""
 
     @property
     def name(self) -> str:
@@ -38,8 +42,8 @@ class Command(NamedTuple):
 
     @property
     def argv(self) -> list[str]:
-        """The command line on the front-end."""
-        return [f"{REMOTES}/{self.script}", *self.args]
+        """The command line on the front-end, or on the host."""
+        return [f"{HOST_REMOTES if self.host else REMOTES}/{self.script}", *self.args]
 
     def __str__(self) -> str:
         return " ".join([self.script, *self.args])

@@ -17,10 +17,12 @@ from typing import Any, Callable
 from storpool_addon.lab.backups import Backups
 from storpool_addon.lab.command import Command, Result, Steps, T, judged
 from storpool_addon.lab.conductor import Conductor, Desk, Fault
+from storpool_addon.lab.domains import Domains
 from storpool_addon.lab.fast import FastHosts
 from storpool_addon.lab.foreign import Foreign
 from storpool_addon.lab.gate import Gate
 from storpool_addon.lab.hosts import FRONTEND, Hosts, NoHosts
+from storpool_addon.lab.hypervisor import Hypervisor
 from storpool_addon.lab.images import Images
 from storpool_addon.lab.machines import Machines
 from storpool_addon.lab.market import Market
@@ -47,7 +49,7 @@ _numbers = itertools.count()
 
 class Lab:
     """One world. Everything in it is public: oned, simulator, hosts, conductor, images, vms, memory,
-    disk_snapshots, image_snapshots, vm_snapshots.
+    disk_snapshots, image_snapshots, vm_snapshots; with libvirt hypervisor and domains as well.
 
     tree: where install.py --root put the driver. directory: a new directory for all that the world holds.
     real: hosts with sshd and block devices of their own, for which one has to be root; control_master: their
@@ -85,7 +87,12 @@ class Lab:
         self.rpc = self.hosts.within(lambda: RpcServer(self.oned, self.conductor))
         self._ends.callback(self.rpc.close)
         self.images = Images(self.oned)
-        self.vms = Machines(self.oned, self.hosts.frontend.write)
+        if libvirt:
+            self.hypervisor = Hypervisor(self.hosts, version)
+            self.vms = Machines(self.oned, self.hosts.frontend.write, self.hypervisor)
+            self.domains = Domains(self.hosts, self.vms, self.hypervisor)
+        else:
+            self.vms = Machines(self.oned, self.hosts.frontend.write)
         self.backups = Backups(self.oned, self.hosts.frontend, self.images)
         self.saving = Saving(self.oned, self.images)
         self.memory = Memory(self.oned, self.hosts, self.vms)
@@ -96,6 +103,8 @@ class Lab:
         self.image_snapshots = ImageSnapshots(self.oned)
         self.vm_snapshots = VmSnapshots(self.oned)
         self._furnish(nodes)
+        if libvirt:
+            self.hypervisor.furnish()
 
     def _start(self, nodes: Sequence[str], kind: Callable[..., Hosts]) -> None:
         address = f"\0storpool-lab-{os.getpid()}-{next(_numbers)}"
@@ -136,7 +145,7 @@ class Lab:
 
     def run(self, command: Command, fault: Fault | None = None, *, timeout_s: float = TIMEOUT_S) -> Result:
         """Run one script, with at most one fault on its way."""
-        argv = self.hosts.action_argv(command.argv, ENVIRONMENT, HOME)
+        argv = self._argv(command)
         start = time.monotonic()
         self.conductor.begin(fault)
         process = subprocess.Popen(
@@ -154,6 +163,12 @@ class Lab:
             calls = self.conductor.end()
         seconds = time.monotonic() - start
         return Result(process.returncode, stdout.decode(), stderr.decode(), calls, seconds)
+
+    def _argv(self, command: Command) -> list[str]:
+        if not command.host:
+            return self.hosts.action_argv(command.argv, ENVIRONMENT, HOME)
+        node = self.hosts.nodes[command.host]
+        return [*node.enter, *node.login, *command.argv]
 
     def do(self, steps: Steps[T], seen: Callable[[Command, Result], None] | None = None) -> T:
         """Run all scripts of a verb; StepFailed when oned would call it failed. seen: told of each script."""

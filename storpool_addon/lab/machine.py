@@ -66,7 +66,8 @@ class Vm:
     """A VM.
 
     disks: by id, each the attributes of its DISK. context: those of CONTEXT, None without one. backup: of
-    BACKUP_CONFIG. chains: the snapshots of disks that have some, by the disk's id.
+    BACKUP_CONFIG. chains: the snapshots of disks that have some, by the disk's id. is_saved: its
+    memory waits in a file.
     """
 
     id: int
@@ -84,6 +85,7 @@ class Vm:
     backup_ids: list[int] = field(default_factory=list)
     chains: dict[int, Chain] = field(default_factory=dict)
     snapshots: list[dict[str, str]] = field(default_factory=list)
+    is_saved: bool = False
 
     @property
     def here(self) -> Record:
@@ -122,6 +124,20 @@ class Vm:
             ),
         )
 
+    def action_data(self, version: str, **fields: str) -> str:
+        """What the VM driver's scripts read (VirtualMachineManager::format_message)."""
+        known = {
+            "HOST": self.here.host, "MIGR_HOST": "", "DEPLOY_ID": self.deploy_id, "LOCAL_DEPLOYMENT_FILE": "",
+            "REMOTE_DEPLOYMENT_FILE": "", "CHECKPOINT_FILE": "", "TM_COMMAND": "", "TM_COMMAND_ROLLBACK": "",
+            "DISK_TARGET_PATH": "",
+        }  # fmt: skip
+        return element(
+            "VMM_DRIVER_ACTION_DATA",
+            elements(**{**known, **fields}),
+            self.document(version, whole_history=False),
+            self.here.system.document(),
+        )
+
     def _template(self) -> dict[str, Value]:
         values: dict[str, Value] = {"CPU": "1", "MEMORY": "128", "VMID": str(self.id), **self.attributes}
         values["DISK"] = list(self.disks.values())
@@ -135,17 +151,18 @@ def image_disk(disk_id: int, image: Image) -> dict[str, str]:
     datastore, cdrom = image.datastore, image.type == "CDROM"
     kind = image.attributes.get("PERSISTENT_TYPE", "").upper()
     read = cdrom or kind == "IMMUTABLE"
+    prefix = "sd" if cdrom else image.attributes.get("DEV_PREFIX", "vd")
     clone, save = not image.persistent and not read, image.persistent and not read
     disk = {
         "ALLOW_ORPHANS": "YES", "CLONE": _flag(clone), "CLONE_TARGET": "SELF", "CLUSTER_ID": "0",
-        "DATASTORE": datastore.name, "DATASTORE_ID": str(datastore.id), "DEV_PREFIX": "sd" if cdrom else "vd",
+        "DATASTORE": datastore.name, "DATASTORE_ID": str(datastore.id), "DEV_PREFIX": prefix,
         "DISK_ID": str(disk_id), "DISK_SNAPSHOT_TOTAL_SIZE": "0", "DISK_TYPE": "BLOCK",
         "DRIVER": image.format, "FORMAT": image.format,
         "IMAGE": image.name, "IMAGE_ID": str(image.id), "LN_TARGET": "NONE",
         "IMAGE_STATE": str(image.states_in_use), "ORIGINAL_SIZE": str(image.size_mib),
         "READONLY": _flag(read), "SAVE": _flag(save),
         "SIZE": str(image.size_mib), "SOURCE": image.source,
-        "TARGET": _target(disk_id), "TM_MAD": datastore.tm_mad, "TYPE": "CDROM" if cdrom else "BLOCK",
+        "TARGET": _target(disk_id, prefix), "TM_MAD": datastore.tm_mad, "TYPE": "CDROM" if cdrom else "BLOCK",
     }  # fmt: skip
     if save:
         disk["PERSISTENT"] = "YES"
@@ -190,9 +207,9 @@ def _flag(value: bool) -> str:
     return "YES" if value else "NO"
 
 
-def _target(disk_id: int) -> str:
+def _target(disk_id: int, prefix: str = "vd") -> str:
     letters, number = "", disk_id + 1
     while number:
         number, rest = divmod(number - 1, 26)
         letters = chr(ord("a") + rest) + letters
-    return f"vd{letters}"
+    return f"{prefix}{letters}"

@@ -10,16 +10,17 @@ from typing import Callable
 
 from storpool_addon.lab import machine, objects
 from storpool_addon.lab.command import Command, StepFailed, Steps
+from storpool_addon.lab.hypervisor import Driver, NoDriver
 from storpool_addon.lab.machine import Record, Vm, Volatile, image_disk, is_volatile, volatile_disk
 from storpool_addon.lab.objects import Datastore, Image
 from storpool_addon.lab.oned import Oned
 
 PROLOG, BOOT, RUNNING, MIGRATE, PROLOG_MIGRATE, PROLOG_RESUME, EPILOG_STOP, EPILOG = 1, 2, 3, 4, 8, 9, 10, 11
+SHUTDOWN, BOOT_FAILURE = 12, 36
 CLEANUP_RESUBMIT, HOTPLUG, CLEANUP_DELETE, EPILOG_UNDEPLOY, PROLOG_UNDEPLOY = 15, 17, 23, 30, 31
 HOTPLUG_PROLOG_POWEROFF, HOTPLUG_EPILOG_POWEROFF, PROLOG_FAILURE, EPILOG_FAILURE = 33, 34, 39, 40
 PROLOG_MIGRATE_POWEROFF, PROLOG_MIGRATE_SUSPEND, PROLOG_MIGRATE_UNKNOWN = 43, 45, 60
 DISK_RESIZE, DISK_RESIZE_POWEROFF, DISK_RESIZE_UNDEPLOYED = 62, 63, 64
-UUID = "0b3dd5c5-7a2e-45ea-a4a3-{:012x}"
 _COLD = {
     machine.POWEROFF: PROLOG_MIGRATE_POWEROFF,
     machine.SUSPENDED: PROLOG_MIGRATE_SUSPEND,
@@ -36,12 +37,14 @@ WriteFile = Callable[[str, str], None]
 class Machines:
     """Each method gives the scripts one after the other; Lab.do runs them.
 
-    write: puts a text into a file of the front-end, where oned itself writes context.sh.
+    write: puts a text into a file of the front-end, where oned itself writes context.sh. driver: what is done
+    to domains.
     """
 
-    def __init__(self, oned: Oned, write: WriteFile) -> None:
+    def __init__(self, oned: Oned, write: WriteFile, driver: Driver | None = None) -> None:
         self._oned = oned
         self._write = write
+        self._driver = driver or NoDriver()
 
     # The life of a VM
 
@@ -84,9 +87,12 @@ class Machines:
         yield from self._cleanup(vm)
         vm.state, vm.lcm_state, vm.deploy_id = machine.PENDING, 0, ""
 
-    def terminate(self, vm: Vm) -> Steps[None]:
+    def terminate(self, vm: Vm, *, hard: bool = False) -> Steps[None]:
         """`onevm terminate`: persistent disks go back, all others away, then the directory."""
         away = vm.state in (machine.STOPPED, machine.UNDEPLOYED)
+        if vm.state == machine.ACTIVE and vm.lcm_state == RUNNING:
+            vm.lcm_state = SHUTDOWN
+            yield from self._driver.shut(vm, hard=hard)
         vm.state, vm.lcm_state = machine.ACTIVE, EPILOG
         yield from self._failing_to(
             vm, EPILOG_FAILURE, self._epilog(vm, self._oned.frontend if away else vm.here.host)
@@ -132,10 +138,11 @@ class Machines:
         vm.lcm_state = MIGRATE
         try:
             yield self._migration("PREMIGRATE", vm, source, host)
+            yield from self._driver.move(vm, source, host)
             if vm.here.system.attributes.get("SHARED") == "NO" and not fails:
                 yield Command("vmm/kvm/migrate", (vm.deploy_id, host, source, vm.home))
         except StepFailed as failed:
-            if self._oned.version.startswith("7.4") or failed.command.name == "migrate":
+            if self._oned.version.startswith("7.4") or failed.command.name != "premigrate":
                 yield from self._tolerated(self._migration("FAILMIGRATE", vm, source, host))
             self._back(vm, source)
             raise
@@ -177,10 +184,13 @@ class Machines:
         wire["TM_MAD_SYSTEM"] = vm.here.system.tm_mad
         off = vm.state == machine.POWEROFF
         vm.state, vm.lcm_state = machine.ACTIVE, HOTPLUG_PROLOG_POWEROFF if off else HOTPLUG
+        give, take = self._give(vm, disk_id), self._take(vm, disk_id, vm.here.host)
         try:
-            yield self._give(vm, disk_id)
+            yield give
+            if not off:
+                yield from self._or_back(self._driver.plug(vm, disk_id, (give, take)), take)
             if fails:
-                yield from self._tolerated(self._take(vm, disk_id, vm.here.host))
+                yield from self._tolerated(take)
                 raise RuntimeError("libvirt refused the device, as asked")
         except (StepFailed, RuntimeError):
             self._drop_disk(vm, disk_id)
@@ -195,7 +205,15 @@ class Machines:
         off = vm.state == machine.POWEROFF
         vm.disks[disk_id]["ATTACH"] = "YES"
         vm.state, vm.lcm_state = machine.ACTIVE, HOTPLUG_EPILOG_POWEROFF if off else HOTPLUG
-        yield self._take(vm, disk_id, vm.here.host)
+        take = self._take(vm, disk_id, vm.here.host)
+        try:
+            if not off:
+                yield from self._driver.unplug(vm, disk_id, take)
+        except StepFailed:
+            del vm.disks[disk_id]["ATTACH"]
+            self._rest(vm, off)
+            raise
+        yield take
         self._drop_disk(vm, disk_id)
         self._rest(vm, off)
 
@@ -206,6 +224,8 @@ class Machines:
         vm.state, vm.lcm_state = machine.ACTIVE, _RESIZE[before]
         path = f"{vm.here.host}:{vm.home}/disk.{disk_id}"
         yield self._disk_command("RESIZE", disk, path, size_mib, vm.id, disk["DATASTORE_ID"])
+        if before == machine.ACTIVE:
+            yield from self._driver.resize(vm, disk_id, size_mib)
         del disk["RESIZE"], disk["SIZE_PREV"]
         vm.state, vm.lcm_state = before, RUNNING if before == machine.ACTIVE else 0
 
@@ -213,7 +233,9 @@ class Machines:
         """`onevm updateconf` while the VM runs: the image is built anew."""
         assert vm.context is not None
         vm.context.update(values)
+        yield from self._driver.eject(vm)
         yield self._context(vm)
+        yield from self._driver.insert(vm)
 
     # Parts
 
@@ -283,7 +305,15 @@ class Machines:
         vm.lcm_state = BOOT
         if vm.context is not None:
             yield self._context(vm)
-        vm.lcm_state, vm.deploy_id = RUNNING, UUID.format(vm.id)
+        try:
+            if vm.is_saved:
+                yield from self._driver.restore(vm)
+            else:
+                vm.deploy_id = yield from self._driver.boot(vm)
+        except StepFailed:
+            vm.lcm_state = BOOT_FAILURE
+            raise
+        vm.lcm_state, vm.is_saved = RUNNING, False
 
     def _context(self, vm: Vm) -> Command:
         assert vm.context is not None
@@ -301,6 +331,13 @@ class Machines:
 
     def _disk_command(self, verb: str, disk: dict[str, str], *args: object, suffix: str = "") -> Command:
         return self._oned.transfer(verb + (_suffix(disk) or suffix), disk["TM_MAD"], *args)
+
+    def _or_back(self, steps: Steps[None], back: Command) -> Steps[None]:
+        try:
+            yield from steps
+        except StepFailed:
+            yield from self._tolerated(back)
+            raise
 
     def _failing_to(self, vm: Vm, lcm: int, steps: Steps[None]) -> Steps[None]:
         try:

@@ -12,7 +12,6 @@ from typing import Protocol
 
 from storpool_addon.lab import machine
 from storpool_addon.lab.command import Command, StepFailed, Steps
-from storpool_addon.lab.documents import element, elements
 from storpool_addon.lab.hosts import Hosts
 from storpool_addon.lab.machine import Vm
 from storpool_addon.lab.oned import Oned
@@ -99,19 +98,9 @@ class Memory:
 
     def _hook(self, name: str, vm: Vm, *args: str) -> Command:
         """tm/storpool/presave and the others, with the arguments of save and restore."""
-        stdin = base64.b64encode(self._document(vm).encode())
+        document = vm.action_data(self._oned.version, CHECKPOINT_FILE=f"{vm.home}/checkpoint")
+        stdin = base64.b64encode(document.encode())
         return Command(f"tm/{vm.here.system.tm_mad}/{name}", (*args, str(vm.id), vm.here.host), stdin)
-
-    def _document(self, vm: Vm) -> str:
-        return element(
-            "VMM_DRIVER_ACTION_DATA",
-            elements(HOST=vm.here.host, MIGR_HOST="", DEPLOY_ID=vm.deploy_id),
-            elements(LOCAL_DEPLOYMENT_FILE="", REMOTE_DEPLOYMENT_FILE=""),
-            elements(CHECKPOINT_FILE=f"{vm.home}/checkpoint"),
-            elements(TM_COMMAND="", TM_COMMAND_ROLLBACK="", DISK_TARGET_PATH=""),
-            vm.document(self._oned.version, whole_history=False),
-            vm.here.system.document(),
-        )
 
     def _on_host(self, name: str, script: str, *args: str) -> str:
         words = ["bash", "-c", script, *args]

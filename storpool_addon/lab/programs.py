@@ -58,8 +58,13 @@ def _write_setpriv(programs: str) -> None:
 
 def write_stub(path: str, call: str) -> None:
     """A program that calls a function of `standin`."""
+    _write_executable(path, stub(standin.__name__, call))
+
+
+def stub(module: str, call: str) -> str:
+    """The text of a program that calls a function of a module of the lab."""
     head = f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {CHECKOUT!r})\n"
-    _write_executable(path, f"{head}from {standin.__name__} import *\n{call}\n")
+    return f"{head}from {module} import *\n{call}\n"
 
 
 def _write_executable(path: str, text: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 
 from storpool_addon.lab.command import Command, StepFailed, Steps
-from storpool_addon.lab.documents import element, elements
 from storpool_addon.lab.machine import Vm
 from storpool_addon.lab.oned import Oned
 
@@ -70,13 +69,6 @@ class VmSnapshots:
 
     def _command(self, vm: Vm, verb: str, word: str) -> Command:
         host = vm.here.host
-        document = element(
-            "VMM_DRIVER_ACTION_DATA",
-            elements(HOST=host, MIGR_HOST="", DEPLOY_ID=vm.deploy_id),
-            elements(LOCAL_DEPLOYMENT_FILE="", REMOTE_DEPLOYMENT_FILE="", CHECKPOINT_FILE=""),
-            elements(TM_COMMAND="", TM_COMMAND_ROLLBACK="", DISK_TARGET_PATH=""),
-            vm.document(self._oned.version, whole_history=False),
-            vm.here.system.document(),
-        )
+        document = vm.action_data(self._oned.version)
         args = (vm.deploy_id, word, str(vm.id), host)
         return Command(f"vmm/kvm/snapshot_{verb}-storpool", args, base64.b64encode(document.encode()))

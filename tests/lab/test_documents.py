@@ -113,7 +113,7 @@ def test_a_host(oned: Oned) -> None:
 def test_the_disk_of_an_image(oned: Oned, type: str, persistent: bool, wanted: dict[str, str]) -> None:
     disk = image_disk(28, Image(7, "x", oned.datastores[101], type=type, persistent=persistent))
     assert {name: disk[name] for name in wanted} == wanted
-    assert disk["TARGET"] == "vdac"
+    assert disk["TARGET"] == disk["DEV_PREFIX"] + "ac"
 
 
 def test_a_volatile_disk_has_nothing_of_an_image() -> None:
