@@ -73,7 +73,7 @@ def of_disk(px: str, vm_id: int, disk: Disk) -> str:
     if disk.is_volatile:
         return volatile(px, vm_id, disk.disk_id, swap=disk.is_swap)
     image_volume = of_source(disk.source)
-    return vm_disk(image_volume, vm_id, disk.disk_id) if disk.clone or disk.is_cdrom else image_volume
+    return vm_disk(image_volume, vm_id, disk.disk_id) if disk.has_own_volume else image_volume
 
 
 def context(px: str, vm_id: int, disk_id: int) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from storpool_addon.errors import AddonError, StateError, UsageError
 from storpool_addon.opennebula.states import VmState
-from storpool_addon.opennebula.vm import Vm
-from storpool_addon.tm import disks, tovolumes
+from storpool_addon.opennebula.vm import TM_MAD, Vm
+from storpool_addon.tm import tovolumes
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -59,4 +59,4 @@ def _vms(driver: Driver, arguments: Namespace) -> Iterator[int]:
 
 
 def _may_have_files(vm: Vm) -> bool:
-    return vm.state == VmState.POWEROFF and bool(vm.history) and vm.last.tm_mad == disks.TM_MAD
+    return vm.state == VmState.POWEROFF and bool(vm.history) and vm.last.tm_mad == TM_MAD

@@ -8,6 +8,7 @@ from storpool_addon import names
 from storpool_addon.datastore.source import DiskOfVmSnapshot, NamedSnapshot
 from storpool_addon.drafts import is_finished
 from storpool_addon.errors import StateError
+from storpool_addon.opennebula.vm import TM_MAD, Vm
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import bytes_to_mib_up, mib_to_bytes
 
@@ -16,12 +17,10 @@ if TYPE_CHECKING:
     from storpool_addon.driver import Driver
     from storpool_addon.opennebula.datastore import Datastore
     from storpool_addon.opennebula.image import Image
-    from storpool_addon.opennebula.vm import Vm
     from storpool_addon.storpool import Snapshot
 
 # oned's group oneadmin, whose members may see everything.
 _ADMINS = 0
-_TM_MAD = "storpool"
 
 
 def make(driver: Driver, task: Job, datastore: Datastore, where: NamedSnapshot | DiskOfVmSnapshot) -> None:
@@ -90,11 +89,11 @@ def _volume(px: str, vm: Vm, disk_id: int) -> str:
         tm_mad, volume = vm.last.tm_mad, names.context(px, vm.id, disk_id)
     else:
         disk = vm.disk(disk_id)
-        tm_mad, volume = disk.tm_mad or vm.last.tm_mad, ""
-        if tm_mad == _TM_MAD:
-            volume = names.of_disk(px, vm.id, disk)
-    if tm_mad != _TM_MAD:
+        tm_mad = vm.tm_mad_of(disk)
+        volume = names.of_disk(px, vm.id, disk) if tm_mad == TM_MAD else ""
+    if tm_mad != TM_MAD:
         raise StateError(
-            f"disk {disk_id} of VM {vm.id} is kept by {tm_mad}, not by StorPool; it has no snapshot here"
+            f"disk {disk_id} of VM {vm.id} is kept by {tm_mad or 'nobody'}, not by StorPool; it has no"
+            " snapshot here"
         )
     return volume

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from storpool_addon.domain.disk import Disk
-from storpool_addon.opennebula.vm import Vm
-
-_TM_MAD = "storpool"
+from storpool_addon.opennebula.vm import TM_MAD, Vm
 
 
 def is_ours(disk: Disk, vm: Vm) -> bool:
@@ -14,8 +12,5 @@ def is_ours(disk: Disk, vm: Vm) -> bool:
     if disk.disk_id is None:
         return False
     if disk.disk_id == vm.context_disk_id:
-        return system == _TM_MAD
-    found = next((each for each in vm.disks if each.disk_id == disk.disk_id), None)
-    if found is None:
-        return False
-    return (system or found.tm_mad if found.is_volatile else found.tm_mad) == _TM_MAD
+        return system == TM_MAD
+    return any(vm.tm_mad_of(each) == TM_MAD for each in vm.disks if each.disk_id == disk.disk_id)

@@ -93,6 +93,11 @@ class Disk(NamedTuple):
         """Whether the VM reads the image itself and never writes it: CLONE=NO, SAVE=NO, READONLY=YES."""
         return self.clone is False and not self.save and self.readonly
 
+    @property
+    def has_own_volume(self) -> bool:
+        """Whether the VM has a volume of its own: a volatile disk, a clone, or its copy of a CDROM."""
+        return self.is_volatile or bool(self.clone) or self.is_cdrom
+
     def attribute(self, name: str) -> str:
         """An attribute by OpenNebula's name, "" when the disk does not have it."""
         return self.attributes.get(name, "")

@@ -11,7 +11,10 @@ from storpool_addon.opennebula.snapshots import Snapshot, snapshots
 from storpool_addon.opennebula.states import LcmState, VmState, known
 from storpool_addon.opennebula.xml import Attributes, Node, parse
 
-__all__ = ["Disk", "History", "Snapshot", "Vm", "VmSnapshot"]
+__all__ = ["TM_MAD", "Disk", "History", "Snapshot", "Vm", "VmSnapshot"]
+
+# What oned calls the transfer manager that this driver is.
+TM_MAD = "storpool"
 
 
 class History(NamedTuple):
@@ -114,6 +117,13 @@ class Vm(NamedTuple):
                 return disk
         there = ", ".join(str(disk.disk_id) for disk in self.disks) or "none"
         raise StateError(f"VM {self.id} has no disk {disk_id}; its disks are: {there}")
+
+    def tm_mad_of(self, disk: Disk) -> str:
+        """Whose a disk is. A volatile one is of the system datastore where the VM is, wherever it was made.
+
+        That is how oned addresses its scripts (TransferManager.cc, trigger_prolog_migr).
+        """
+        return self.last.tm_mad if disk.is_volatile and self.history else disk.tm_mad
 
     @property
     def last(self) -> History:

@@ -74,6 +74,6 @@ def _drop_others(driver: Driver, vm: Vm, works: Sequence[Work]) -> None:
         if disk.volume in done:
             continue
         snapshots = driver.snapshots(disk.datastore)
-        own = disk.disk.is_volatile or disks.has_own_volume(disk.disk)
+        own = disk.disk.has_own_volume
         for name in _snapshots_of(vm, disk, of_disk=own):
             snapshots.delete(name)

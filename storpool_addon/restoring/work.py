@@ -12,7 +12,7 @@ from storpool_addon.drafts import Draft
 from storpool_addon.errors import StateError
 from storpool_addon.hosts.vmdir import device
 from storpool_addon.opennebula.location import Location
-from storpool_addon.opennebula.vm import Disk, Vm
+from storpool_addon.opennebula.vm import TM_MAD, Disk, Vm
 from storpool_addon.restoring.listing import Backup
 from storpool_addon.snapshots import Snapshots
 from storpool_addon.tm import disks, sharing
@@ -79,8 +79,8 @@ def plan(driver: Driver, vm: Vm, home: Location, backup: Backup, disk_id: int) -
 def _check(vm: Vm, chosen: Iterable[Disk]) -> None:
     for disk in chosen:
         which = f"disk {disk.disk_id} of VM {vm.id}"
-        mad = disks.tm_mad(vm, disk)
-        if mad != disks.TM_MAD:
+        mad = vm.tm_mad_of(disk)
+        if mad != TM_MAD:
             raise StateError(
                 f"{which} is kept by transfer manager {mad}, which has to restore it;"
                 " restore the other disks one by one"

@@ -10,6 +10,7 @@ from storpool_addon.errors import StateError, StorPoolRefused
 from storpool_addon.hosts import vmdir
 from storpool_addon.opennebula.backup import Backup
 from storpool_addon.opennebula.location import Location, absolute
+from storpool_addon.opennebula.vm import TM_MAD, Disk
 from storpool_addon.tm import disks, sharing
 from storpool_addon.volumes import is_absent
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from storpool_addon.config import Config
     from storpool_addon.driver import Driver
     from storpool_addon.opennebula.datastore import Datastore
-    from storpool_addon.opennebula.vm import Disk
     from storpool_addon.snapshots import Snapshots
     from storpool_addon.tm.disks import Subject
     from storpool_addon.volumes import Volumes
@@ -174,8 +174,8 @@ def task(driver: Driver, asked: Asked, *, beginning: bool) -> Task:
 def _wanted(backup: Backup, disk_ids: Iterable[int]) -> Iterator[Disk]:
     vm = backup.vm
     for disk in map(vm.disk, disk_ids):
-        keeper = disks.tm_mad(vm, disk)
-        if keeper != disks.TM_MAD:
+        keeper = vm.tm_mad_of(disk)
+        if keeper != TM_MAD:
             raise StateError(
                 f"disk {disk.disk_id} of VM {vm.id} is kept by {keeper or 'nobody'}, whose disks this"
                 " driver cannot back up; leave it out of the backup (DISK_IDS)"
@@ -186,7 +186,7 @@ def _wanted(backup: Backup, disk_ids: Iterable[int]) -> Iterator[Disk]:
 def _left(backup: Backup, disk_ids: Iterable[int]) -> Iterator[Disk]:
     """What of that is there, and ours: a backup that could not begin has to be cleaned up as well."""
     vm, ids = backup.vm, set(disk_ids)
-    return (disk for disk in vm.disks if disk.disk_id in ids and disks.tm_mad(vm, disk) == disks.TM_MAD)
+    return (disk for disk in vm.disks if disk.disk_id in ids and vm.tm_mad_of(disk) == TM_MAD)
 
 
 def _shares(driver: Driver, backup: Backup, wanted: Iterable[Disk]) -> list[Share]:

@@ -45,7 +45,7 @@ def replaces(volume: Volume) -> str:
     return volume.tags.get(TAG, "")
 
 
-def give_up_image(driver: Driver, disk: Subject, image: str, host: str, *, force: bool) -> None:
+def detach_image(driver: Driver, disk: Subject, image: str, host: str, *, force: bool) -> None:
     """Take the image itself from a host that the VM has left.
 
     It stays where another VM uses the image: the two may share the host's one attachment. Nobody writes to
@@ -61,20 +61,20 @@ def give_up_image(driver: Driver, disk: Subject, image: str, host: str, *, force
             driver.log(f"volume {image} stays attached to {host}: {error}")
 
 
-def forget(driver: Driver, disk: Subject, host: str) -> None:
+def detach_leftover(driver: Driver, disk: Subject, host: str) -> None:
     """The disk is deleted: where it never got its copy, the image itself leaves the VM's host."""
     copy = disk.volumes.find(disk.volume)
     image = replaces(copy) if copy else names.of_source(disk.disk.source)
     try:
         if image:
-            give_up_image(driver, disk, image, host, force=True)
+            detach_image(driver, disk, image, host, force=True)
     except OpenNebulaRefused as error:
         # The image may be gone from oned; that must not keep a VM from going.
         driver.log(f"volume {image} may stay attached to {host}: {error}")
 
 
-def has_its_copy(disk: Subject) -> None:
-    """The image has been given up: forget about it."""
+def unmark(disk: Subject) -> None:
+    """The image has been detached: the copy need not say any more what it replaces."""
     disk.volumes.tag(disk.volume, {TAG: ""})
 
 

@@ -11,14 +11,13 @@ from storpool_addon.errors import StateError, UsageError
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.states import LcmState, VmState
-from storpool_addon.opennebula.vm import Disk, Vm
+from storpool_addon.opennebula.vm import TM_MAD, Disk, Vm
 from storpool_addon.units import MAX_SIZE, mib_to_bytes
 from storpool_addon.volumes import Placement, Volumes
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver
 
-TM_MAD = "storpool"
 # The guest's memory lies somewhere then; where, SP_CHECKPOINT_BD said when it was saved.
 _MEMORY_IS_SAVED = frozenset(
     (
@@ -83,16 +82,8 @@ def on_storpool(driver: Driver, vm: Vm) -> list[Subject]:
     return [
         of_disk(driver, vm, disk, datastore(datastore_id(vm, disk)))
         for disk in vm.disks
-        if tm_mad(vm, disk) == TM_MAD
+        if vm.tm_mad_of(disk) == TM_MAD
     ]
-
-
-def tm_mad(vm: Vm, disk: Disk) -> str:
-    """Whose a disk is. A volatile one belongs to the system datastore where the VM is, wherever it was made.
-
-    That is how oned addresses its scripts (TransferManager.cc, trigger_prolog_migr).
-    """
-    return vm.last.tm_mad if disk.is_volatile and vm.history else disk.tm_mad
 
 
 def datastore_id(vm: Vm, disk: Disk) -> int:
@@ -125,11 +116,6 @@ def size_of(disk: Subject, size_mib: int) -> int:
     return size
 
 
-def has_own_volume(disk: Disk) -> bool:
-    """Whether the VM has a volume of its own for an image: a clone, or its copy of a CDROM."""
-    return bool(disk.clone) or disk.is_cdrom
-
-
 def kind(disk: Disk) -> str:
     """The `type` tag of a disk's volume."""
     if disk.is_volatile:
@@ -150,7 +136,7 @@ def template_of(disk: Subject) -> str | None:
 def tags_of(driver: Driver, disk: Subject) -> dict[str, str]:
     """Whose the disk's volume is, with the first QoS class that anybody asks for."""
     vm, disk_id = disk.vm, disk.disk.disk_id
-    own = disk.disk.is_volatile or has_own_volume(disk.disk)
+    own = disk.disk.has_own_volume
     image = None if own or disk.disk.image_id is None else driver.one.image(disk.disk.image_id)
     qc = qos.resolve(
         disk.config,

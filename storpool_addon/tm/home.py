@@ -10,7 +10,7 @@ from storpool_addon.errors import StateError
 from storpool_addon.hosts import transfer, vmdir
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
-from storpool_addon.opennebula.vm import Vm
+from storpool_addon.opennebula.vm import TM_MAD, Vm
 from storpool_addon.tm import disks, tpm
 from storpool_addon.tm.plans import Plan
 from storpool_addon.volumes import Placement, Volumes
@@ -41,7 +41,7 @@ def left_behind(driver: Driver, vm: Vm, system: Datastore) -> tuple[Volumes, lis
 
     That can only be the context image, which is made anew as the VM starts; StateError for any other.
     """
-    if len(vm.history) < 2 or vm.history[-2].ds_id == system.id or vm.history[-2].tm_mad != disks.TM_MAD:
+    if len(vm.history) < 2 or vm.history[-2].ds_id == system.id or vm.history[-2].tm_mad != TM_MAD:
         return None
     old = driver.one.datastore(vm.history[-2].ds_id)
     there, here = driver.volumes(old), driver.volumes(system)

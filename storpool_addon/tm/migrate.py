@@ -9,7 +9,7 @@ from storpool_addon.hosts import transfer, vmdir
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location, absolute
 from storpool_addon.opennebula.protocol import Optional, number, protocol, text
-from storpool_addon.opennebula.vm import Vm
+from storpool_addon.opennebula.vm import TM_MAD, Vm
 from storpool_addon.storpool import Volume
 from storpool_addon.tm import cdrom, disks, others, sharing, tpm
 from storpool_addon.tm.disks import Subject
@@ -75,7 +75,7 @@ class _Share(NamedTuple):
         return [Placement(volume, client, mode) for volume, mode in self.modes.items()]
 
 
-class _Cargo(NamedTuple):
+class _Storage(NamedTuple):
     """What a live migration moves.
 
     shares: the volumes. shared: disks that other VMs have too: each goes by itself, under its lock.
@@ -100,18 +100,18 @@ def premigrate(driver: Driver, asked: _Asked) -> None:
     if migration.caller is None:
         others.refuse_strangers(driver, vm)
     with Undo(driver.log) as undo:
-        cargo = _cargo(driver, migration, undo)
-        for share in cargo.shares:
+        storage = _storage(driver, migration, undo)
+        for share in storage.shares:
             there = share.on(driver, vm, target)
             undo.add(f"detach from {target}", share.volumes.place, share.on(driver, vm, source))
             with uninterrupted():
                 share.volumes.share(there)
-        for disk in cargo.shared:
-            sharing.join(driver, undo, disk, *_clients(driver, disk, source, target))
-        if cargo.has_home:
+        for disk in storage.shared:
+            sharing.set_clients(driver, disk, _clients(driver, disk, source, target), undo=undo)
+        if storage.has_home:
             system = driver.one.datastore(migration.datastore_id)
             tpm.save_running(driver, vm, system, Location(source, directory))
-            undo.add(f"remove {directory} on {target}", _leave, driver, migration, cargo)
+            undo.add(f"remove {directory} on {target}", _leave, driver, migration, storage)
             transfer.copy_to(driver.hosts.on(source), directory, target, directory)
         if migration.caller is None:
             vmdir.link(driver.hosts.on(target), _links(driver, migration))
@@ -124,15 +124,15 @@ def postmigrate(driver: Driver, asked: _Asked) -> None:
     migration = asked.migration()
     source, target = migration.source, migration.target
     with others.told(driver, "postmigrate", migration):
-        cargo = _cargo(driver, migration)
-        for share in cargo.shares:
+        storage = _storage(driver, migration)
+        for share in storage.shares:
             share.volumes.place(share.on(driver, migration.vm, target), force=True)
-        for disk in cargo.shared:
-            sharing.be_on(driver, disk, _clients(driver, disk, target), force=True)
-        for disk, image in cargo.images:
-            cdrom.give_up_image(driver, disk, image, source, force=True)
-            cdrom.has_its_copy(disk)
-        if cargo.has_home:
+        for disk in storage.shared:
+            sharing.set_clients(driver, disk, _clients(driver, disk, target), force=True)
+        for disk, image in storage.images:
+            cdrom.detach_image(driver, disk, image, source, force=True)
+            cdrom.unmark(disk)
+        if storage.has_home:
             _remove_home(driver, migration, source, target)
 
 
@@ -145,16 +145,16 @@ def failmigrate(driver: Driver, asked: _Asked) -> None:
     """
     migration = asked.migration()
     with others.told(driver, "failmigrate", migration):
-        _leave(driver, migration, _cargo(driver, migration))
+        _leave(driver, migration, _storage(driver, migration))
 
 
-def _leave(driver: Driver, migration: Migration, cargo: _Cargo) -> None:
+def _leave(driver: Driver, migration: Migration, storage: _Storage) -> None:
     """Take everything from the target; the directory last, for a guest that has arrived needs it."""
-    for share in cargo.shares:
+    for share in storage.shares:
         share.volumes.place(share.on(driver, migration.vm, migration.source))
-    for disk in cargo.shared:
-        sharing.be_on(driver, disk, _clients(driver, disk, migration.source))
-    if cargo.has_home:
+    for disk in storage.shared:
+        sharing.set_clients(driver, disk, _clients(driver, disk, migration.source))
+    if storage.has_home:
         _remove_home(driver, migration, migration.target, migration.source)
 
 
@@ -165,7 +165,7 @@ def _remove_home(driver: Driver, migration: Migration, host: str, other: str) ->
             driver.log(f"{directory} is one directory on both hosts and stays; SP_SYSTEM=shared would say so")
 
 
-def _cargo(driver: Driver, migration: Migration, undo: Undo | None = None) -> _Cargo:
+def _storage(driver: Driver, migration: Migration, undo: Undo | None = None) -> _Storage:
     """What the VM has, each volume seen to be ours: one call then attaches all that a cluster keeps."""
     vm, system = migration.vm, driver.one.datastore(migration.datastore_id)
     shares: dict[object, _Share] = {}
@@ -182,11 +182,11 @@ def _cargo(driver: Driver, migration: Migration, undo: Undo | None = None) -> _C
             images.append((disk, image))
         share = shares.setdefault(disk.volumes.api, _Share(disk.volumes, disk.datastore, {}))
         share.modes[disk.volume] = disk.mode
-    if system.tm_mad == disks.TM_MAD:
+    if system.tm_mad == TM_MAD:
         volumes = driver.volumes(system)
         share = shares.setdefault(volumes.api, _Share(volumes, system, {}))
         share.modes.update((name, "rw") for name in disks.home_volumes(driver, vm, system))
-    return _Cargo(list(shares.values()), shared, images, _has_home(driver, migration))
+    return _Storage(list(shares.values()), shared, images, _has_home(driver, migration))
 
 
 def _clients(driver: Driver, disk: Subject, *hosts: str) -> list[int]:

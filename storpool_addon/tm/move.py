@@ -8,7 +8,7 @@ from storpool_addon.hosts import vmdir
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol
-from storpool_addon.opennebula.vm import Vm
+from storpool_addon.opennebula.vm import TM_MAD, Vm
 from storpool_addon.tm import cdrom, checkpoint, disks, home, sharing, tpm
 from storpool_addon.tm.disks import Subject
 from storpool_addon.tm.plans import Plan, plan_of
@@ -26,7 +26,7 @@ def mv(driver: Driver, source: Location, target: Location, vm_id: int, datastore
         for place in (source, target):
             vmdir.check(place.path, vm_id)
         _move_home(driver, plan, vm, driver.one.datastore(datastore_id), source, target)
-    elif disks.tm_mad(vm, vm.disk(target.disk_id)) not in ("", disks.TM_MAD):
+    elif vm.tm_mad_of(vm.disk(target.disk_id)) not in ("", TM_MAD):
         # On resume OpenNebula 7.2 and later ask the driver of the VM's directory to move FILESYSTEM disks.
         driver.log(f"disk {target.disk_id} of VM {vm_id} is another driver's; nothing is moved")
     else:
@@ -56,19 +56,19 @@ def _move_disk(driver: Driver, plan: Plan, disk: Subject, source: Location, targ
     if plan.attach:
         _arrive(driver, plan, disk, source, target)
     elif sharing.is_shared(disk.disk):
-        sharing.be_on(driver, disk, (), force=plan.force)
+        sharing.set_clients(driver, disk, (), force=plan.force)
     else:
         disk.volumes.release([disk.volume], force=plan.force)
     if image:
         if source.host != target.host:
-            cdrom.give_up_image(driver, disk, image, source.host, force=plan.force)
-        cdrom.has_its_copy(disk)
+            cdrom.detach_image(driver, disk, image, source.host, force=plan.force)
+        cdrom.unmark(disk)
 
 
 def _arrive(driver: Driver, plan: Plan, disk: Subject, source: Location, target: Location) -> None:
     client = driver.client_id(target.host, disk.vm, disk.datastore)
     if sharing.is_shared(disk.disk):
-        sharing.be_on(driver, disk, {client}, force=plan.force)
+        sharing.set_clients(driver, disk, {client}, force=plan.force)
     else:
         disk.volumes.place([disk.placement(client)], force=plan.force)
         if source.directory != target.directory:

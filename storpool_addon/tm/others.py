@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.errors import AddonError, StateError, ToolError
-from storpool_addon.opennebula.vm import Disk, Vm
-from storpool_addon.tm import disks
+from storpool_addon.opennebula.vm import TM_MAD, Disk, Vm
 from storpool_addon.undo import Undo
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Migration(NamedTuple):
     def words(self) -> list[str]:
         """The arguments of another's script."""
         vm, datastore = str(self.vm.id), str(self.datastore_id)
-        return [self.source, self.target, self.directory, vm, datastore, disks.TM_MAD]
+        return [self.source, self.target, self.directory, vm, datastore, TM_MAD]
 
 
 def refuse_strangers(driver: Driver, vm: Vm) -> None:
@@ -112,4 +111,4 @@ def _names(driver: Driver, vm: Vm) -> list[str]:
 
 
 def _disks(vm: Vm) -> list[Disk]:
-    return [disk for disk in vm.disks if disks.tm_mad(vm, disk) not in ("", disks.TM_MAD)]
+    return [disk for disk in vm.disks if vm.tm_mad_of(disk) not in ("", TM_MAD)]

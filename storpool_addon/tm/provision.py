@@ -40,11 +40,11 @@ def ln(driver: Driver, source: str, target: Location, vm_id: int, datastore_id: 
     disk = disks.subject(driver, target, vm_id, datastore_id)
     image, client = names.of_source(source.rpartition(":")[2]), _client(driver, disk, target)
     with Undo(driver.log) as undo:
-        if disks.has_own_volume(disk.disk):
+        if disk.disk.has_own_volume:
             _copy(driver, undo, disk, image)
             _attach(disk, client)
         elif sharing.is_shared(disk.disk):
-            sharing.join(driver, undo, disk, client)
+            sharing.set_clients(driver, disk, {client}, undo=undo)
         else:
             _lend(driver, undo, disk, client)
         vmdir.link(driver.hosts.on(target.host), [(target.path, disk.reference)])

@@ -30,14 +30,14 @@ def delete(driver: Driver, target: Location, vm_id: int, datastore_id: int) -> N
         _delete_directory(driver, target, vm_id, datastore_id)
         return
     disk = disks.subject(driver, target, vm_id, datastore_id)
-    if disk.disk.is_volatile or disks.has_own_volume(disk.disk):
+    if disk.disk.has_own_volume:
         # The copy of a CDROM holds nothing that its image does not.
         keep = not disk.disk.is_cdrom
         if keep:
             wanted = disk.datastore.attribute("REMOTE_BACKUP_DELETE")
             remotebackup.before_delete(disk.volumes, disk.volume, wanted, driver.exclusive(disk.volume))
         else:
-            cdrom.forget(driver, disk, target.host)
+            cdrom.detach_leftover(driver, disk, target.host)
         disk.volumes.delete(disk.volume, keep=keep, snapshots=_snapshots(disk))
     elif sharing.is_shared(disk.disk):
         _leave(driver, disk)
@@ -99,7 +99,7 @@ def _give_back(driver: Driver, disk: Subject, qc: str) -> None:
 
 def _leave(driver: Driver, disk: Subject) -> None:
     """Let this VM have the image no longer; what other VMs have of it stays theirs."""
-    sharing.be_on(driver, disk, (), force=True)
+    sharing.set_clients(driver, disk, (), force=True)
     _forget_backups(disk)
 
 

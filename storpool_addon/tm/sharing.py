@@ -47,12 +47,7 @@ def is_used_together(disk: Subject, volume: Volume) -> bool:
     return bool(tags.users(disk.config, volume.tags))
 
 
-def join(driver: Driver, undo: Undo, disk: Subject, *clients: int) -> None:
-    """Let the disk's VM have the volume on these clients; undo lets it have it where it had it before."""
-    be_on(driver, disk, clients, undo=undo)
-
-
-def be_on(
+def set_clients(
     driver: Driver,
     disk: Subject,
     clients: Collection[int],
@@ -65,7 +60,7 @@ def be_on(
     It is announced in the volume's tags before it is attached, and detached before it is taken out of them:
     wherever a run ends, nobody takes from a VM what it has, and a repeat knows what is left to do.
     force: where no other VM uses it, a client that has the device open loses it. No client: the volume may
-    be gone, or the VM may never have had it.
+    be gone, or the VM may never have had it. undo: lets the VM have it where it had it before.
     """
     _refuse_other_clusters(disk, clients)
     with driver.exclusive(disk.volume), uninterrupted():
@@ -78,7 +73,7 @@ def be_on(
             _check_usable(disk, volume)
             if undo is not None:
                 what = f"let VM {disk.vm.id} have volume {disk.volume} where it had it"
-                undo.add(what, be_on, driver, disk, before)
+                undo.add(what, set_clients, driver, disk, before)
             _announce(driver, disk, volume, before | set(clients))
             disk.volumes.share([Placement(disk.volume, each, _mode(disk)) for each in sorted(clients)])
         _leave(disk, volume, before - set(clients), clients, force)

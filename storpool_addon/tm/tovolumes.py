@@ -14,7 +14,7 @@ from storpool_addon.hosts.diskfile import Seen
 from storpool_addon.hosts.shell import Shell
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.states import VmState
-from storpool_addon.opennebula.vm import Vm
+from storpool_addon.opennebula.vm import TM_MAD, Vm
 from storpool_addon.tm import context, disks
 from storpool_addon.undo import Undo
 from storpool_addon.units import SECTOR, mib_to_bytes, round_up_to_sector
@@ -54,7 +54,7 @@ def files_of(driver: Driver, vm: Vm) -> list[File]:
     """The disks of a VM that are files and could be volumes; StateError for a VM that is not powered off."""
     _check_off(vm)
     system = driver.one.datastore(vm.last.ds_id)
-    if system.tm_mad != disks.TM_MAD:
+    if system.tm_mad != TM_MAD:
         raise StateError(
             f"VM {vm.id} is in system datastore {system.id} of driver {system.tm_mad}; its disks stay there"
         )

@@ -17,8 +17,9 @@ from storpool_addon.hosts import memory, stock, vmdir
 from storpool_addon.opennebula.action import VmmAction
 from storpool_addon.opennebula.location import absolute, as_written, checked_host
 from storpool_addon.opennebula.protocol import number, protocol, text
+from storpool_addon.opennebula.vm import TM_MAD
 from storpool_addon.opennebula.xml import decoded
-from storpool_addon.tm import checkpoint, disks
+from storpool_addon.tm import checkpoint
 from storpool_addon.tm.checkpoint import SavedGuest
 
 if TYPE_CHECKING:
@@ -148,4 +149,4 @@ def _hook(driver: Driver, name: str, request: _Request) -> None:
 
 
 def _is_ours(request: _Request) -> bool:
-    return request.tm_mad == disks.TM_MAD
+    return request.tm_mad == TM_MAD

@@ -10,6 +10,7 @@ from storpool_addon import names
 from storpool_addon.errors import StateError, UsageError
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
+from storpool_addon.opennebula.vm import TM_MAD, Disk, Vm
 from storpool_addon.tm import disks, sharing, tpm
 from storpool_addon.volumes import Placement
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from storpool_addon.config import Config
     from storpool_addon.driver import Driver
     from storpool_addon.opennebula.action import VmmAction
-    from storpool_addon.opennebula.vm import Disk, Vm
     from storpool_addon.snapshots import Pair, Snapshots
     from storpool_addon.tm.disks import Subject
     from storpool_addon.volumes import Volumes
@@ -124,9 +124,9 @@ def _held(vm: Vm, config: Config) -> Iterable[Disk]:
         if sharing.is_shared(disk) and not disk.shareable:
             # IMMUTABLE: what it holds is the same for ever.
             continue
-        keeper = disks.tm_mad(vm, disk)
+        keeper = vm.tm_mad_of(disk)
         which = f"disk {disk.disk_id} of VM {vm.id}"
-        if keeper != disks.TM_MAD:
+        if keeper != TM_MAD:
             raise StateError(
                 f"{which} is kept by {keeper or 'nobody'}, so that no snapshot of the VM would be whole;"
                 " detach it, or take snapshots of the other disks"
@@ -141,12 +141,12 @@ def _held(vm: Vm, config: Config) -> Iterable[Disk]:
 
 def _own(driver: Driver, vm: Vm, system: Datastore, config: Config) -> list[str]:
     """What of the VM's own is there; StateError for the state of a TPM that is on no volume."""
-    if vm.has_tpm and (system.tm_mad != disks.TM_MAD or not tpm.is_kept(driver, vm)):
+    if vm.has_tpm and (system.tm_mad != TM_MAD or not tpm.is_kept(driver, vm)):
         raise StateError(
             f"the state of the TPM of VM {vm.id} is on no volume, so that no snapshot of the VM would be"
             " whole; ONE_TPM_SAVE=1 and a system datastore of this driver keep it there"
         )
-    if system.tm_mad != disks.TM_MAD:
+    if system.tm_mad != TM_MAD:
         return []
     own = disks.home_volumes(driver, vm, system)
     return [*own, names.tpm(config.one_px, vm.id)] if vm.has_tpm else own
