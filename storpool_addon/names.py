@@ -167,7 +167,7 @@ def of_export(px: str, name: str) -> int:
 
 
 def reverted(volume: str, word: str) -> str:
-    """The volume that a revert has replaced."""
+    """What a volume held when a revert of its VM began. word: the VM snapshot's."""
     return _checked(f"{volume}-SPTMP-{word}")
 
 

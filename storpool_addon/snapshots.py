@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from storpool_addon import names
 from storpool_addon import tags as tagging
 from storpool_addon.errors import StateError, StorPoolRefused
 from storpool_addon.storpool import Policy, Reassign, Snapshot, Volume
 from storpool_addon.volumes import Volumes, is_absent
 
+_ASIDE_S = 7 * 86_400
 # A volume, and the name of its snapshot.
 Pair = tuple[str, str]
 
@@ -124,13 +126,16 @@ class Snapshots:
 
     def plan_revert(self, volume: str, snapshot: str) -> Revert:
         """What `carry_out` needs; StateError when volume or snapshot is not there, or not ours."""
-        source = self.owned(snapshot)
+        return self.plan(volume, self.owned(snapshot))
+
+    def plan(self, volume: str, source: Snapshot) -> Revert:
+        """The same for a snapshot that has been looked at."""
         try:
             return Revert(self._volumes.owned(volume), source)
         except StateError:
             found = self._volumes.look(volume)
             # An interrupted revert may have left it so. Not certain of StorPool: whether a revert takes tags.
-            if found is None or found.tags or found.parent_name != snapshot:
+            if found is None or found.tags or found.parent_name != source.name:
                 raise
             return Revert(found, source)
 
@@ -144,6 +149,23 @@ class Snapshots:
         size = max(before.size, source.size) if keep_size else source.size
         self._put_right(before, self._api.volume(before.name), size)
         return size
+
+    def set_aside(self, volume: Volume, name: str) -> Snapshot:
+        """Keep what a volume holds, for a week at the least should nobody say any more; see `retire`."""
+        kept = tagging.deleted(self._config, volume.name, volume.tags)
+        life_s = max(self._config.delay_delete_s or 0, _ASIDE_S)
+        self.take(volume.name, name, kept, delete_after_s=life_s)
+        return self.owned(name)
+
+    def retire(self, aside: Snapshot, volume: str) -> None:
+        """What was set aside is for nobody but an operator, for DELAY_DELETE; without that it goes."""
+        delay_s = self._config.delay_delete_s
+        if not delay_s:
+            self.delete(aside.name)
+            return
+        kept = names.deleted(volume, aside.global_id)
+        self._api.snapshot_update(aside.name, rename=kept, delete_after_s=delay_s)
+        self._volumes.log(f"what volume {volume} held is kept as snapshot {kept} for {delay_s} s")
 
     def _put_right(self, before: Volume, after: Volume, size: int) -> None:
         """Give the volume back what the revert took. Not certain of StorPool: whether it takes anything."""

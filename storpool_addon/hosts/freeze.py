@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Callable
 
 from storpool_addon.errors import HostError, UsageError
-from storpool_addon.hosts.prelude import PRELUDE
+from storpool_addon.hosts.prelude import LIBVIRT, PRELUDE
 from storpool_addon.hosts.process import Finished, Processes, describe
 from storpool_addon.hosts.shell import Shell
 
@@ -29,10 +29,10 @@ _LATE = 75
 _FROZEN = b"frozen\n"
 _DEPLOY_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*", re.ASCII)
 
-_THAW = r"""
+_THAW = (
+    LIBVIRT
+    + r"""
 domain=$1 undo=$2 answer=$3
-kvmrc=/var/tmp/one/etc/vmm/kvm/kvmrc
-uri=$([ ! -r "$kvmrc" ] || . "$kvmrc" >/dev/null 2>&1; echo "${LIBVIRT_URI:-qemu:///system}")
 tell() { timeout -k 1 "$answer" virsh --connect "$uri" "$1" "$domain" </dev/null; }
 thaw() {
     local try
@@ -40,6 +40,7 @@ thaw() {
     tell "$undo" >&2
 }
 """
+)
 # A session of its own: it outlives the connection and the script, and looks after the guest alone then.
 # A freeze that was under way when the script died may take hold after the first thaw: hence the second. The
 # script says by a signal that its freeze has been answered: one that does no harm to who does not expect it.

@@ -13,3 +13,8 @@ wait_for() {
     fail "$1 did not appear within 10 s; is the volume attached to this host?"
 }
 """
+# Where OpenNebula's own scripts find libvirt on a host.
+LIBVIRT = r"""
+kvmrc=/var/tmp/one/etc/vmm/kvm/kvmrc
+uri=$([ ! -r "$kvmrc" ] || . "$kvmrc" >/dev/null 2>&1; echo "${LIBVIRT_URI:-qemu:///system}")
+"""

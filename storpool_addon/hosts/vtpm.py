@@ -103,6 +103,11 @@ def is_there(shell: Shell, directory: str) -> bool:
     return bool(shell.run(_IS_THERE, directory, what=f"reading {directory}/tpm"))
 
 
+def forget(shell: Shell, directory: str) -> None:
+    """The state in the VM's directory goes: the one on its volume is what counts."""
+    shell.run(PRELUDE + 'rm -rf -- "$1/tpm"\n', directory, what=f"removing {directory}/tpm")
+
+
 def save(shell: Shell, directory: str, volume: str, size: int) -> None:
     """Save the state in the VM's directory to the attached volume, of `size` bytes; half of that may be used.
 

@@ -86,6 +86,7 @@ class Vm:
     chains: dict[int, Chain] = field(default_factory=dict)
     snapshots: list[dict[str, str]] = field(default_factory=list)
     is_saved: bool = False
+    snapshots_asked: int = 0
 
     @property
     def here(self) -> Record:

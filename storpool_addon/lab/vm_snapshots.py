@@ -22,16 +22,15 @@ class VmSnapshots:
 
     def __init__(self, oned: Oned) -> None:
         self._oned = oned
-        self._asked = 0
 
     def create(self, vm: Vm, name: str = "") -> Steps[int]:
         """`snapshot-create`; gives the snapshot's id, which oned has chosen before the script runs."""
         number = max((int(each["SNAPSHOT_ID"]) for each in vm.snapshots), default=-1) + 1
         entry = {
             "ACTION": "CREATE", "ACTIVE": "YES", "HYPERVISOR_ID": "", "NAME": name or f"snapshot-{number}",
-            "SNAPSHOT_ID": str(number), "SYSTEM_DISK_SIZE": "0", "TIME": str(TIME + self._asked),
+            "SNAPSHOT_ID": str(number), "SYSTEM_DISK_SIZE": "0", "TIME": str(TIME + vm.snapshots_asked),
         }  # fmt: skip
-        self._asked += 1
+        vm.snapshots_asked += 1
         vm.snapshots.append(entry)
         try:
             answer = yield from self._step(vm, entry, "create", str(number))

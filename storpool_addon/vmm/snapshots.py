@@ -15,6 +15,7 @@ from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.tm import tpm
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.vmm import whole
+from storpool_addon.vmm.reverting import Reverting, prepare
 from storpool_addon.vmm.whole import Whole
 
 if TYPE_CHECKING:
@@ -66,6 +67,17 @@ def snapshot_delete_storpool(
             driver.log(f"snapshot {name} is of another VM that has the image, and is left alone")
             continue
         snapshots.delete(name)
+
+
+@_given
+def snapshot_revert_storpool(
+    driver: Driver, deploy_id: str, hypervisor_id: str, vm_id: int, host: str, action: VmmAction
+) -> None:
+    """Give all of a VM the data of a VM snapshot, or nothing of it; its guest is started anew, or goes on."""
+    check_known(action, hypervisor_id)
+    vm = whole.of_vm(driver, action, vm_id, host)
+    with driver.exclusive(lock(vm_id)):
+        Reverting(driver, prepare(driver, vm, deploy_id, hypervisor_id)).run()
 
 
 def check_known(action: VmmAction, hypervisor_id: str) -> None:

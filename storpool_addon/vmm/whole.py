@@ -48,8 +48,9 @@ class Whole(NamedTuple):
         return [(each, names.vm_snapshot(each, hypervisor_id)) for each in (*self.names, *more)]
 
     def placements(self, client: int) -> list[Placement]:
-        """All of it on one client and on no other."""
-        own = [Placement(each, client, self._mode(each)) for each in self.own]
+        """All that a guest uses on one client and on no other; the state of a TPM is only copied."""
+        saved = names.tpm(self.config.one_px, self.vm.id)
+        own = [Placement(each, client, self._mode(each)) for each in self.own if each != saved]
         return [each.placement(client) for each in self.disks] + own
 
     def _mode(self, name: str) -> str:

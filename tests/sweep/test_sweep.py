@@ -21,6 +21,7 @@ from tests.sweep import (
     shared_rows,
     snapshot_rows,
     transfer_rows,
+    vm_snapshot_rows,
 )
 from tests.sweep.engine import Place, Standard
 from tests.sweep.row import Row
@@ -35,6 +36,7 @@ ROWS = [
     *(snapshot_rows.MORE if FULL else ()),
     *shared_rows.ROWS,
     *(shared_rows.MORE if FULL else ()),
+    *vm_snapshot_rows.ROWS,
     *datastore_rows.ROWS,
 ]
 BY_NAME = {row.name: row for row in ROWS}

@@ -5,15 +5,13 @@ It is about domains, not about disks: memory is one line of text, which a save w
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
-from storpool_addon.lab.hosts import Host
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm
 
-PLACE = "/var/tmp/libvirt"
 VIRSH = r"""#!/bin/bash
-cd /var/tmp/libvirt || { echo "error: failed to connect to the hypervisor" >&2; exit 1; }
+cd "$place" || { echo "error: failed to connect to the hypervisor" >&2; exit 1; }
 [ "$1" = --connect ] && shift 2
 echo "$1 $(date +%s.%N)" >>calls
 if [ -s "fail-$1" ]; then sed -i 1d "fail-$1"; echo "error: $1 was refused" >&2; exit 1; fi
@@ -36,35 +34,41 @@ esac
 """
 
 
-def start(lab: Lab, vm: Vm, host: str = "node1") -> Host:
-    """The VM's guest runs on that host; its memory says so."""
-    path = os.path.join(lab.directory, "hostbin", "virsh")
-    with open(path, "w") as file:
-        file.write(VIRSH.replace("$domain", vm.deploy_id))
-    os.chmod(path, 0o755)
-    node = lab.hosts.nodes[host]
-    node.write(f"{PLACE}/running", f"{vm.deploy_id}\n")
-    node.write(f"{PLACE}/memory", "first\n")
-    return node
+class Guest:
+    """The guest of a VM that runs; its memory says so."""
 
+    def __init__(self, lab: Lab, vm: Vm) -> None:
+        self._place = Path(lab.directory, "libvirt")
+        self._place.mkdir(exist_ok=True)
+        for each in self._place.iterdir():
+            each.unlink()
+        program = Path(lab.directory, "hostbin", "virsh")
+        program.unlink(missing_ok=True)
+        program.write_text(VIRSH.replace("$domain", vm.deploy_id).replace("$place", str(self._place)))
+        program.chmod(0o755)
+        self._file("running").write_text(f"{vm.deploy_id}\n")
+        self._file("memory").write_text("first\n")
 
-def memory(node: Host) -> str:
-    """What is in the guest's memory; "" when it does not run."""
-    return node.run(f"cd {PLACE} && [ -e running ] && cat memory").stdout.strip()
+    @property
+    def memory(self) -> str:
+        """What is in its memory; "" when it does not run."""
+        return self._file("memory").read_text().strip() if self._file("running").exists() else ""
 
+    @property
+    def words(self) -> list[str]:
+        """What virsh was asked to do, in order."""
+        return [word for word, _ in self.calls()]
 
-def refuse(node: Host, word: str, times: int = 1) -> None:
-    """virsh fails that often when it is asked for this."""
-    node.write(f"{PLACE}/fail-{word}", "x\n" * times)
+    def calls(self) -> list[tuple[str, float]]:
+        """The same, and when."""
+        path = self._file("calls")
+        lines = path.read_text().splitlines() if path.exists() else []
+        found = [(line.split()[0], float(line.split()[1])) for line in lines]
+        return [each for each in found if each[0] not in ("uri", "domstate", "domjobinfo")]
 
+    def refuses(self, word: str, times: int = 1) -> None:
+        """virsh fails that often when it is asked for this."""
+        self._file(f"fail-{word}").write_text("x\n" * times)
 
-def calls(node: Host, *left_out: str) -> list[tuple[str, float]]:
-    """What virsh was asked for, and when."""
-    lines = node.run(f"cat {PLACE}/calls 2>/dev/null").stdout.splitlines()
-    found = [(line.split()[0], float(line.split()[1])) for line in lines]
-    return [each for each in found if each[0] not in (left_out or ("uri", "domstate", "domjobinfo"))]
-
-
-def words(node: Host) -> list[str]:
-    """What virsh was asked to do, in order."""
-    return [word for word, _ in calls(node)]
+    def _file(self, name: str) -> Path:
+        return self._place / name

@@ -9,7 +9,7 @@ from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm, Volatile
 from tests.sweep import scene
 from tests.tm import cloud
-from tests.vmm import guest
+from tests.vmm.guest import Guest
 
 ID = "ONESNAP-0-1769009100"
 TAGS = {"virt": "one", "nloc": "one", "nvm": "42"}
@@ -59,7 +59,7 @@ def test_all_of_a_vm_at_one_moment(lab: Lab) -> None:
     """D-6: the context image, the UEFI variables and the state of the TPM too; a repeat adds nothing."""
     lab.configure(VMSNAPSHOT_FSFREEZE=1)
     vm = machine(lab)
-    node = guest.start(lab, vm)
+    guest = Guest(lab, vm)
     create = lab.vm_snapshots.create(vm)
     asked = next(create)
     first, again = lab.run(asked), lab.run(asked)
@@ -69,7 +69,7 @@ def test_all_of_a_vm_at_one_moment(lab: Lab) -> None:
     assert tags == [{**TAGS, "vmsnap": "7"}] * 7
     groups = [call for call in first.calls if "VolumesGroupSnapshot" in call.what]
     assert len(groups) == 1 and not cloud.asks_for_lists(first)
-    assert guest.words(node) == ["domfsfreeze", "domfsthaw"], "the repeat leaves the guest alone"
+    assert guest.words == ["domfsfreeze", "domfsthaw"], "the repeat leaves the guest alone"
     assert lab.read_volume(TPM, 2) == b"\x1f\x8b", "the state of a guest that runs was saved first"
     # A neighbour's snapshot of a name that goes on like ours, and one with ours in it.
     for name in (f"{COPY}-{ID}1", f"a-{COPY}-{ID}", f"{COPY}-ONESNAP-1-1769009100"):
@@ -85,7 +85,7 @@ def test_all_of_a_vm_at_one_moment(lab: Lab) -> None:
 def test_a_vm_with_a_disk_that_cannot_be_snapshotted_is_refused(lab: Lab) -> None:
     """D-6, D-21: never cut short in silence; nothing is touched, not even the guest."""
     vm = machine(lab)
-    node = guest.start(lab, vm)
+    guest = Guest(lab, vm)
 
     def refused(word: str) -> None:
         asked = command(lab.vm_snapshots.create(vm))
@@ -106,7 +106,7 @@ def test_a_vm_with_a_disk_that_cannot_be_snapshotted_is_refused(lab: Lab) -> Non
     vm.disks[0]["DATASTORE_ID"] = "101"
     lab.storpool(f"VolumeUpdate/{COPY}", {"tags": {"nloc": "two"}})
     assert "is not ours" in cloud.fails(lab, command(lab.vm_snapshots.create(vm)))
-    assert parts(lab) == set() and guest.words(node) == []
+    assert parts(lab) == set() and guest.words == []
 
 
 def test_limits(lab: Lab) -> None:
@@ -154,7 +154,7 @@ def test_only_what_opennebula_asks_for(lab: Lab) -> None:
 
 def test_nothing_outlives_the_vm(lab: Lab) -> None:
     vm = machine(lab)
-    guest.start(lab, vm)
+    Guest(lab, vm)
     lab.do(lab.vm_snapshots.create(vm))
     memory = "one-sys-42"
     scene.volume(lab, memory, TAGS)
