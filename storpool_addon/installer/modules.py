@@ -18,28 +18,38 @@ NEEDED = {"lxml": "lxml>=4.6", "requests": "requests>=2.25", "yaml": "PyYAML>=5.
 _PACKAGES = (
     "python3-lxml python3-requests python3-yaml (AlmaLinux: python3-lxml python3-requests python3-pyyaml)"
 )
-_FIND = "import importlib.util, sys; print(*[m for m in sys.argv[1:] if not importlib.util.find_spec(m)])"
+# The interpreter's own directories of packages, then one line for each module: where it is, if anywhere.
+_FIND = """
+import importlib.util, os, site, sys
+print(*filter(os.path.isdir, site.getsitepackages()), sep=os.pathsep)
+for module in sys.argv[1:]:
+    spec = importlib.util.find_spec(module)
+    print(os.path.dirname(os.path.dirname(spec.origin)) if spec else "")
+"""
 # Those with compiled parts for certain; requests is slow to import and has none.
 _TRY = "import storpool_addon.errors, lxml.etree, yaml, importlib.util as i; i.find_spec('requests') or 1 / 0"
 _TIMEOUT_S = 60
 
 
 def directories(interpreter: str) -> list[str]:
-    """The directories that hold what the bare interpreter does not find but we do.
+    """The directories that hold the modules that we need, and the interpreter's own for what those import.
 
-    Raises ConfigError when a module is nowhere, naming the system's packages.
+    The private environment names them itself, for an environment that sees the system's packages runs the
+    `.pth` files that others put there, at the start of every script. Raises ConfigError when a module is
+    nowhere, naming the system's packages.
     """
-    found = set()
-    for module in _missing(interpreter, NEEDED):
-        spec = importlib.util.find_spec(module)
-        if spec is None or spec.origin is None:
+    own, places = _ask(interpreter, NEEDED)
+    found = []
+    for module, place in zip(NEEDED, places):
+        spec = None if place else importlib.util.find_spec(module)
+        if not place and (spec is None or spec.origin is None):
             raise ConfigError(
                 f"Python module {module} is not installed for {interpreter}; install the packages "
                 f"{_PACKAGES}, or run install.py "
                 "with --with-dependencies to have pip put them beside the driver"
             )
-        found.add(os.path.dirname(os.path.dirname(spec.origin)))
-    return sorted(found)
+        found.append(place or os.path.dirname(os.path.dirname(spec.origin)))  # type: ignore[union-attr,type-var]
+    return list(dict.fromkeys([*sorted(set(found) - set(own)), *own]))
 
 
 def install(interpreter: str, target: str) -> None:
@@ -93,7 +103,8 @@ def compile_all(sources: Iterable[tuple[str, str]]) -> None:
         py_compile.compile(source, dfile=seen_as, doraise=True, invalidation_mode=mode)
 
 
-def _missing(interpreter: str, modules: Iterable[str]) -> list[str]:
+def _ask(interpreter: str, modules: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The interpreter's directories of packages, and where it has each module, "" where it does not."""
     ended = subprocess.run(
         [interpreter, "-I", "-c", _FIND, *modules],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S,
@@ -102,4 +113,5 @@ def _missing(interpreter: str, modules: Iterable[str]) -> list[str]:
         raise ToolError(
             f"{interpreter} does not run: {(ended.stderr.strip() or 'no message').splitlines()[-1]}"
         )
-    return ended.stdout.split()
+    own, *places = ended.stdout.split("\n")[:-1]
+    return [each for each in own.split(os.pathsep) if each], places

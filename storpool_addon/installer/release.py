@@ -28,8 +28,7 @@ class Release(NamedTuple):
 def release(checkout: str, where: Layout, interpreter: str, module_directories: Sequence[str]) -> Release:
     """What a checkout installs at `where`, but for the site's configuration file.
 
-    interpreter: what the private environment stands on. module_directories: where its modules of others
-    are, when it would not find them by itself.
+    interpreter: what the private environment stands on. module_directories: where its modules of others are.
     """
     package = list(_files(checkout, _PACKAGE))
     name = _name(package)
@@ -49,13 +48,12 @@ def _environment(where: Layout, interpreter: str, name: str, directories: Sequen
     # A virtual environment is no more than this (PEP 405); what `venv` adds to it is for shells and for pip.
     settings = (
         f"home = {os.path.dirname(interpreter)}\n"
-        "include-system-site-packages = true\n"
+        "include-system-site-packages = false\n"
         f"version = {PYTHON_VERSION}\n"
     )
     yield file(f"{where.home}/pyvenv.cfg", settings.encode())
     yield link(where.python, interpreter)
-    if directories:
-        yield file(f"{where.site_packages}/dependencies.pth", "".join(f"{d}\n" for d in directories).encode())
+    yield file(f"{where.site_packages}/dependencies.pth", "".join(f"{d}\n" for d in directories).encode())
     yield file(f"{where.site_packages}/{_PACKAGE}.pth", f"{where.releases}/{name}\n".encode())
     command = f"{where.shebang}\nimport sys\n\nfrom {_PACKAGE}.cli import main\n\nsys.exit(main())\n"
     yield file(f"{where.home}/bin/storpool-addon", command.encode(), executable=True)

@@ -264,3 +264,12 @@ def test_the_project_itself_installs(tmp_path: Path) -> None:
     assert "nothing to do" in front.install()
     front.install("--uninstall")
     assert snapshot(tmp_path) == {}
+
+
+def test_no_pth_file_of_the_system_runs(front: Front) -> None:
+    """setuptools puts one beside itself, vendors put others: each script would pay for what they import."""
+    front.install()
+    seen = "print(any(each in sys.modules for each in ('_distutils_hack', 'certifi')))"
+    code = f"import sys; {seen}; import lxml, requests, yaml"
+    argv = [front.home / "bin/python3", "-I", "-c", code]
+    assert subprocess.run(argv, check=True, capture_output=True, text=True).stdout == "False\n"
