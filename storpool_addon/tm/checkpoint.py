@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from posixpath import dirname
 from typing import TYPE_CHECKING, NamedTuple
 
-from storpool_addon import names, qos, tags
-from storpool_addon.config import Config
+from storpool_addon import names
 from storpool_addon.errors import AddonError, StateError, UsageError
 from storpool_addon.hosts import savefile, vmdir
 from storpool_addon.opennebula.action import VmmAction
@@ -19,9 +18,9 @@ from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location, absolute, checked_host
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.vm import Vm
+from storpool_addon.tm.own import Own
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import mib_to_bytes
-from storpool_addon.volumes import Placement, Volumes
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver
@@ -62,16 +61,6 @@ _restoring = protocol(
 )
 
 
-class _Memory(NamedTuple):
-    """The volume of a VM's saved memory, whether it is there or not."""
-
-    vm: Vm
-    system: Datastore
-    volume: str
-    volumes: Volumes
-    config: Config
-
-
 @_saving
 def presave(driver: Driver, guest: SavedGuest) -> None:
     """What is saved to FILE goes to a volume of its own (SP_CHECKPOINT_BD); without that, nothing.
@@ -82,18 +71,13 @@ def presave(driver: Driver, guest: SavedGuest) -> None:
     memory = _memory(driver, guest)
     if not memory.config.checkpoint_on_volume:
         return
-    size, template = size_of_memory(memory.vm), names.template(memory.config.one_px, memory.system.id)
-    qc = qos.of_vm(memory.config, memory.vm, memory.system)
-    wanted = tags.vm_disk(memory.config, memory.vm, type="CHKPNT", qc=qc)
-    client = driver.client_id(guest.host, memory.vm, memory.system)
+    size, there = size_of_memory(memory.vm), memory.placement(driver, guest.host)
     with Undo(driver.log) as undo:
         with uninterrupted():
-            if memory.volumes.ensure(memory.volume, size=size, template=template, tags=wanted):
+            if memory.ensure(size, "CHKPNT"):
                 undo.add(f"delete volume {memory.volume}", memory.volumes.discard, memory.volume)
-            memory.volumes.place([Placement(memory.volume, client)])
-        savefile.lead_to_volume(
-            driver.hosts.on(guest.host), guest.file, memory.volumes.api.reference(memory.volume)
-        )
+            memory.volumes.place([there])
+        savefile.lead_to_volume(driver.hosts.on(guest.host), guest.file, memory.reference)
 
 
 @_saving
@@ -119,14 +103,12 @@ def prerestore(driver: Driver, guest: SavedGuest) -> None:
     Whatever SP_CHECKPOINT_BD says by now. Memory that is not on a volume is in FILE already.
     """
     memory = _memory(driver, guest)
-    if memory.volumes.find(memory.volume) is None:
+    if not memory.exists():
         return
-    client = driver.client_id(guest.host, memory.vm, memory.system)
+    there = memory.placement(driver, guest.host)
     with uninterrupted():
-        memory.volumes.place([Placement(memory.volume, client)])
-    savefile.lead_from_volume(
-        driver.hosts.on(guest.host), guest.file, memory.volumes.api.reference(memory.volume)
-    )
+        memory.volumes.place([there])
+    savefile.lead_from_volume(driver.hosts.on(guest.host), guest.file, memory.reference)
 
 
 @_restoring
@@ -137,7 +119,7 @@ def postrestore(driver: Driver, guest: SavedGuest) -> None:
     """
     memory = _memory(driver, guest)
     with _whatever_fails(driver, f"volume {memory.volume} is left for the next save"):
-        if memory.volumes.find(memory.volume) is None:
+        if not memory.exists():
             return
         # First: through a link without its volume a save would write into /dev.
         vmdir.unlink(driver.hosts.on(guest.host), [guest.file])
@@ -146,26 +128,23 @@ def postrestore(driver: Driver, guest: SavedGuest) -> None:
 
 def take_out_archive(driver: Driver, vm: Vm, system: Datastore, place: Location) -> None:
     """Memory that the bash addon put into an archive (SP_CHECKPOINT) is a file of the directory again."""
-    volumes = driver.volumes(system)
-    config = volumes.config
-    name = names.checkpoint_archive(config.one_px, vm.id)
-    if volumes.find(name) is None:
+    archive = Own.of(driver, vm, system, names.checkpoint_archive)
+    if not archive.exists():
         return
     with uninterrupted():
-        volumes.place([Placement(name, driver.client_id(place.host, vm, system))])
-    file = f"{place.directory}/checkpoint"
-    savefile.unpack(driver.hosts.on(place.host), file, volumes.api.reference(name), config.sp_compression)
-    volumes.delete(name)
+        archive.volumes.place([archive.placement(driver, place.host)])
+    file, compression = f"{place.directory}/checkpoint", archive.config.sp_compression
+    savefile.unpack(driver.hosts.on(place.host), file, archive.reference, compression)
+    archive.volumes.delete(archive.volume)
 
 
-def _memory(driver: Driver, guest: SavedGuest) -> _Memory:
+def _memory(driver: Driver, guest: SavedGuest) -> Own:
     """UsageError when the arguments and the document are not about the same VM."""
     vmdir.check(dirname(guest.file), guest.vm_id)
     vm, system = guest.action.vm, guest.action.datastore
     if vm.id != guest.vm_id or system is None:
         raise UsageError(f"standard input is not about VM {guest.vm_id} and its system datastore")
-    config = driver.config.for_datastore(system).for_vm(vm)
-    return _Memory(vm, system, names.checkpoint(config.one_px, vm.id), driver.volumes(system), config)
+    return Own.of(driver, vm, system, names.checkpoint)
 
 
 def size_of_memory(vm: Vm) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from storpool_addon import names, qos, tags
+from storpool_addon import names
 from storpool_addon.errors import AddonError, HostError, HostUnreachable, StateError
 from storpool_addon.hosts import vtpm
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.vm import Vm
+from storpool_addon.tm.own import Own
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import MIB
-from storpool_addon.volumes import Placement, Volumes
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver
@@ -30,24 +30,20 @@ def save(driver: Driver, vm: Vm, system: Datastore, place: Location) -> None:
     """The state in the VM's directory also on its volume; nothing to do where the directory has none."""
     if not is_kept(driver, vm):
         return
-    volumes = driver.volumes(system)
-    name = names.tpm(volumes.config.one_px, vm.id)
+    state = Own.of(driver, vm, system, names.tpm)
     # Who comes second finds the directory as the first has left it: gone, in many a move.
-    with driver.exclusive(name):
+    with driver.exclusive(state.volume):
         if vtpm.is_there(driver.hosts.on(place.host), place.directory):
-            _save(driver, volumes, vm, system, name, place)
+            _save(driver, state, place)
 
 
-def _save(driver: Driver, volumes: Volumes, vm: Vm, system: Datastore, name: str, place: Location) -> None:
-    config = volumes.config.for_vm(vm)
-    template = names.template(config.one_px, system.id)
-    wanted = tags.vm_disk(config, vm, type="SWTPM", qc=qos.of_vm(config, vm, system))
+def _save(driver: Driver, state: Own, place: Location) -> None:
     with Undo(driver.log) as undo:
         with uninterrupted():
-            volumes.ensure(name, size=SIZE, template=template, tags=wanted)
-            _attach(driver, volumes, undo, vm, system, name, place.host)
-        vtpm.save(driver.hosts.on(place.host), place.directory, volumes.api.reference(name), SIZE)
-        volumes.release([name])
+            state.ensure(SIZE, "SWTPM")
+            _attach(driver, state, undo, place.host)
+        vtpm.save(driver.hosts.on(place.host), place.directory, state.reference, SIZE)
+        state.volumes.release([state.volume])
 
 
 def save_running(driver: Driver, vm: Vm, system: Datastore, place: Location) -> None:
@@ -74,31 +70,28 @@ def restore(driver: Driver, vm: Vm, system: Datastore, place: Location) -> None:
     """The state on the volume in the VM's directory; what is there and as new stays."""
     if not is_kept(driver, vm):
         return
-    volumes = driver.volumes(system)
-    name = names.tpm(volumes.config.one_px, vm.id)
-    with driver.exclusive(name):
-        if volumes.find(name) is not None:
-            _restore(driver, volumes, vm, system, name, place)
+    state = Own.of(driver, vm, system, names.tpm)
+    with driver.exclusive(state.volume):
+        if state.exists():
+            _restore(driver, state, place)
 
 
-def _restore(driver: Driver, volumes: Volumes, vm: Vm, system: Datastore, name: str, place: Location) -> None:
+def _restore(driver: Driver, state: Own, place: Location) -> None:
     with Undo(driver.log) as undo:
         with uninterrupted():
-            _attach(driver, volumes, undo, vm, system, name, place.host)
+            _attach(driver, state, undo, place.host)
         try:
-            vtpm.restore(driver.hosts.on(place.host), place.directory, volumes.api.reference(name), SIZE)
+            vtpm.restore(driver.hosts.on(place.host), place.directory, state.reference, SIZE)
         except HostUnreachable:
             raise
         except HostError as error:
             raise StateError(
-                f"the state of the TPM of VM {vm.id} on volume {name} cannot be read ({error.last_line});"
-                " delete the volume to start the VM without it"
+                f"the state of the TPM of VM {state.vm.id} on volume {state.volume} cannot be read"
+                f" ({error.last_line}); delete the volume to start the VM without it"
             ) from None
-        volumes.release([name])
+        state.volumes.release([state.volume])
 
 
-def _attach(
-    driver: Driver, volumes: Volumes, undo: Undo, vm: Vm, system: Datastore, name: str, host: str
-) -> None:
-    undo.add(f"detach volume {name}", volumes.release, [name])
-    volumes.place([Placement(name, driver.client_id(host, vm, system))], force=True)
+def _attach(driver: Driver, state: Own, undo: Undo, host: str) -> None:
+    undo.add(f"detach volume {state.volume}", state.volumes.release, [state.volume])
+    state.volumes.place([state.placement(driver, host)], force=True)
