@@ -39,17 +39,19 @@ def directories(interpreter: str) -> list[str]:
     nowhere, naming the system's packages.
     """
     own, places = _ask(interpreter, NEEDED)
-    found = []
-    for module, place in zip(NEEDED, places):
-        spec = None if place else importlib.util.find_spec(module)
-        if not place and (spec is None or spec.origin is None):
-            raise ConfigError(
-                f"Python module {module} is not installed for {interpreter}; install the packages "
-                f"{_PACKAGES}, or run install.py "
-                "with --with-dependencies to have pip put them beside the driver"
-            )
-        found.append(place or os.path.dirname(os.path.dirname(spec.origin)))  # type: ignore[union-attr,type-var]
-    return list(dict.fromkeys([*sorted(set(found) - set(own)), *own]))
+    found = {place or _beside_us(module, interpreter) for module, place in zip(NEEDED, places)}
+    return [*sorted(found - set(own)), *own]
+
+
+def _beside_us(module: str, interpreter: str) -> str:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ConfigError(
+            f"Python module {module} is not installed for {interpreter}; install the packages "
+            f"{_PACKAGES}, or run install.py "
+            "with --with-dependencies to have pip put them beside the driver"
+        )
+    return os.path.dirname(os.path.dirname(spec.origin))
 
 
 def install(interpreter: str, target: str) -> None:
