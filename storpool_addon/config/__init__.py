@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from storpool_addon.config.devices import Devices
+from storpool_addon.config.firmware import Firmware
 from storpool_addon.config.images import Export, Import
 from storpool_addon.config.key import DATASTORE, VM, Given, keys_of
 from storpool_addon.config.monitoring import HostTools, Logging, Monitoring
@@ -27,7 +29,9 @@ SECTIONS: tuple[type, ...] = (
     Monitoring,
     HostTools,
     Tweaks,
+    Devices,
     VmTweaks,
+    Firmware,
     Migration,
     Logging,
 )
@@ -59,7 +63,9 @@ class Config(
     Monitoring,
     HostTools,
     Tweaks,
+    Devices,
     VmTweaks,
+    Firmware,
     Migration,
     Logging,
 ):

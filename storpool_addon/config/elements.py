@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 _NAME = re.compile(r"[A-Za-z0-9_.+\-]{1,100}", re.ASCII)
@@ -42,6 +42,14 @@ def element(text: str) -> Element:
     if not colon or not before.isprintable():
         raise ValueError(text)
     return Element(before.strip(), attributes(after))
+
+
+def only(found: dict[str, str], allowed: Mapping[str, Collection[str]]) -> dict[str, str]:
+    """The same attributes; ValueError when one has another name or value than these."""
+    for name, value in found.items():
+        if value not in allowed.get(name, ()):
+            raise ValueError(f"{name}={value}")
+    return found
 
 
 def features(text: str) -> tuple[tuple[str, str], ...]:

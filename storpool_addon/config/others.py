@@ -15,7 +15,6 @@ ATTRIBUTES = {
         "`location[:tag=value …]`: a disk is backed up to that StorPool location before it is deleted.",
     ),
     "VMSNAPSHOT_WITH_CHECKPOINT": ("VM", "Whether VM snapshots include the memory."),
-    "T_OS_NVRAM": ("VM", "The VM's UEFI variables: `storpool:template=<file>`."),
 }
 
 _PROGRAMS = "programs are found by PATH"

@@ -83,9 +83,6 @@ class Tweaks:
     t_diskserial = key.word(
         "T_DISKSERIAL", "DISABLED", "Serial numbers of disks: HASHPATH, any other word, or DISABLED.", VM
     )
-    t_nic_queues = key.text("T_NIC_QUEUES", "0", "Queues of virtio NICs: a number, or VCPU.", VM)
-    t_blk_queues = key.flag("T_BLK_QUEUES", "NO", "As many queues as CPUs for virtio disks.", VM)
-    t_vcpu_max = key.text("T_VCPU_MAX", "", "Most CPUs that the VM can grow to.", VM)
     t_persistent_cdrom = key.number("T_PERSISTENT_CDROM", "0", "Empty CD drives that every VM has.", VM)
     t_persistent_cdrom_type = key.choice(
         "T_PERSISTENT_CDROM_TYPE", "block", "Type of those drives.", "block", "file", scopes=(VM,)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from storpool_addon.domain.tweaking import built_in
+from storpool_addon.domain.tweaking import built_in, in_order
 from storpool_addon.errors import ConfigError
 
 
@@ -18,7 +18,7 @@ class Enabled(NamedTuple):
 
 
 def enabled(directory: str, configured: Sequence[str], known: Sequence[str]) -> list[Enabled]:
-    """The tweaks in their order, which is that of their names.
+    """The tweaks in their order, which is that of their names but for what others build on.
 
     directory: an executable file there switches on the tweak of its name, with `.py` or without; under any
     other name it is a tweak itself. configured: names of the list. known: names of ours.
@@ -35,7 +35,7 @@ def enabled(directory: str, configured: Sequence[str], known: Sequence[str]) -> 
     for name in _executables(directory):
         tweak = built_in(name, known)
         found[tweak or name] = Enabled(tweak) if tweak else Enabled(name, os.path.join(directory, name))
-    return [found[name] for name in sorted(found)]
+    return [found[name] for name in sorted(found, key=in_order)]
 
 
 def _executables(directory: str) -> list[str]:

@@ -11,8 +11,11 @@ from storpool_addon.domain.tweak import Tweak
 from storpool_addon.errors import AddonError, TweakError, UsageError
 from storpool_addon.opennebula.vm import Vm
 
+# It changes the number of CPUs and the memory, which others deal out.
+_FIRST = "resizeCpuMem"
 # At the start of a VM.
 BUILT_IN = (
+    _FIRST,
     "context-cache",
     "cpu",
     "cpuShares",
@@ -28,7 +31,6 @@ BUILT_IN = (
     "os",
     "persistent-cdrom",
     "q35-pcie-root",
-    "resizeCpuMem",
     "scsi-queues",
     "sysinfo_smbios",
     "uuid",
@@ -61,6 +63,11 @@ def apply(domain: Domain, vm: Vm, config: Config, names: Sequence[str]) -> None:
             load(name).apply(domain, vm, config)
         except AddonError as error:
             raise TweakError(f"tweak {name}: {error}") from None
+
+
+def in_order(name: str) -> tuple[bool, str]:
+    """The place of a tweak among others: after what it builds on, and by its name."""
+    return name != _FIRST, name
 
 
 def load(name: str) -> Tweak:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from storpool_addon.errors import StateError, UsageError
 from storpool_addon.opennebula.disk import Disk
+from storpool_addon.opennebula.pci import Pci
 from storpool_addon.opennebula.snapshots import Snapshot, snapshots
 from storpool_addon.opennebula.states import LcmState, VmState, known
 from storpool_addon.opennebula.xml import Attributes, Node, parse
@@ -53,7 +54,7 @@ class Vm(NamedTuple):
     history: oldest first; documents that oned sends to drivers hold the newest only, `onevm show` all.
     context_disk_id: of the context image, which is not among `disks`; None without contextualisation.
     attributes: USER_TEMPLATE. template: the plain attributes of TEMPLATE. backup: BACKUP_CONFIG.
-    backup_ids: of the images that hold its backups.
+    backup_ids: of the images that hold its backups. pcis: devices of the host. graphics: its console.
     """
 
     id: int
@@ -74,6 +75,8 @@ class Vm(NamedTuple):
     attributes: Attributes
     backup: Attributes
     backup_ids: tuple[int, ...]
+    pcis: tuple[Pci, ...]
+    graphics: Attributes
 
     @classmethod
     def parse(cls, document: bytes) -> Vm:
@@ -108,6 +111,8 @@ class Vm(NamedTuple):
             attributes=node.attributes("USER_TEMPLATE"),
             backup=node.attributes("BACKUPS/BACKUP_CONFIG"),
             backup_ids=node.numbers("BACKUPS/BACKUP_IDS/ID"),
+            pcis=tuple(Pci.from_node(each) for each in node.nodes("TEMPLATE/PCI")),
+            graphics=node.attributes("TEMPLATE/GRAPHICS"),
         )
 
     def disk(self, disk_id: int) -> Disk:

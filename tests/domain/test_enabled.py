@@ -33,5 +33,8 @@ def test_files_and_the_list(tmp_path: Path) -> None:
         Enabled("cpuShares"),
         Enabled("volatile2dev"),
     ]
+    # What deals out CPUs comes after what adds some.
+    first = enabled(str(tmp_path / "none"), ("cpu", "resizeCpuMem"), ("cpu", "resizeCpuMem"))
+    assert [each.name for each in first] == ["resizeCpuMem", "cpu"]
     with pytest.raises(ConfigError, match="no tweak is named 'banana'"):
         enabled(str(tmp_path), ("banana",), KNOWN)

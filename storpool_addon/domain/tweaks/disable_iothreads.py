@@ -1,0 +1,30 @@
+"""disable-iothreads: a migration to a host where disks have no I/O threads."""
+
+from __future__ import annotations
+
+from storpool_addon.config import Config
+from storpool_addon.domain.document import Domain
+from storpool_addon.domain.drivers import scsi_controllers
+from storpool_addon.domain.tweak import Tweak
+from storpool_addon.opennebula.vm import Vm
+
+
+def apply(domain: Domain, vm: Vm, config: Config) -> None:
+    """Take the I/O threads from virtio disks and SCSI controllers."""
+    disks = [each.element for each in domain.disks if each.bus == "virtio"]
+    for device in (*disks, *scsi_controllers(domain)):
+        driver = device.find("driver")
+        if driver is not None:
+            driver.attrib.pop("iothread", "")
+
+
+TWEAK = Tweak(
+    name="disable-iothreads",
+    doc="Takes disks off their I/O threads on a migration.",
+    change=(
+        "`driver/@iothread` of virtio disks and virtio SCSI controllers goes; the threads themselves, in"
+        " `<iothreads>`, stay."
+    ),
+    keys=(),
+    apply=apply,
+)

@@ -1,0 +1,23 @@
+"""uuid: a UUID of the VM's own choice."""
+
+from __future__ import annotations
+
+from storpool_addon.config import Config
+from storpool_addon.domain.document import Domain
+from storpool_addon.domain.tweak import Tweak
+from storpool_addon.opennebula.vm import Vm
+
+
+def apply(domain: Domain, vm: Vm, config: Config) -> None:
+    """Set the UUID that the VM asks for."""
+    if config.t_uuid:
+        domain.set("uuid", config.t_uuid)
+
+
+TWEAK = Tweak(
+    name="uuid",
+    doc="Gives the domain a certain UUID; OpenNebula's own `OS/UUID` does the same.",
+    change="With `T_UUID`: the text of `<uuid>`.",
+    keys=(Config.t_uuid,),
+    apply=apply,
+)
