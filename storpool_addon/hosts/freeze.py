@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import select
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Callable
 
 from storpool_addon.errors import HostError, UsageError
 from storpool_addon.hosts.prelude import LIBVIRT, PRELUDE
-from storpool_addon.hosts.process import Finished, Processes, describe
+from storpool_addon.hosts.process import Finished, Processes, describe, says
 from storpool_addon.hosts.shell import Shell
 
 AGENT, SUSPEND = "agent", "suspend"
@@ -138,23 +135,9 @@ def _hold(
     words = (deploy_id, undo, str(answer_s), hold, str(hold_s), _WATCH)
     argv = shell.command(_HOLD, *words, timeout_s=answer_s + hold_s + _MARGIN_S)
     child = processes.start(argv, stdin=subprocess.PIPE)
-    if not _says_frozen(child, answer_s + _MARGIN_S):
+    if not says(child, _FROZEN, answer_s + _MARGIN_S):
         raise _error(processes, shell, child, what, answer_s)
     return child
-
-
-def _says_frozen(child: subprocess.Popen[bytes], timeout_s: float) -> bool:
-    assert child.stdout is not None
-    output, end, said = child.stdout.fileno(), time.monotonic() + timeout_s, b""
-    while not said.endswith(_FROZEN):
-        left_s = end - time.monotonic()
-        if left_s <= 0 or not select.select([output], [], [], left_s)[0]:
-            return False
-        some = os.read(output, 4096)
-        if not some:
-            return False
-        said += some
-    return True
 
 
 def _let_go(

@@ -16,5 +16,5 @@ wait_for() {
 # Where OpenNebula's own scripts find libvirt on a host.
 LIBVIRT = r"""
 kvmrc=/var/tmp/one/etc/vmm/kvm/kvmrc
-uri=$([ ! -r "$kvmrc" ] || . "$kvmrc" >/dev/null 2>&1; echo "${LIBVIRT_URI:-qemu:///system}")
+uri=$(set +eu; [ ! -r "$kvmrc" ] || . "$kvmrc" >/dev/null 2>&1; echo "${LIBVIRT_URI:-qemu:///system}")
 """

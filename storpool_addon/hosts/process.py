@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import IO
 
@@ -104,6 +106,21 @@ class Processes:
         """End every child that still runs."""
         for child in list(self._running):
             self.end(child)
+
+
+def says(child: subprocess.Popen[bytes], words: bytes, timeout_s: float) -> bool:
+    """Whether what the child prints comes to end with these words before it ends, or the time does."""
+    assert child.stdout is not None
+    output, end, said = child.stdout.fileno(), time.monotonic() + timeout_s, b""
+    while not said.endswith(words):
+        left_s = end - time.monotonic()
+        if left_s <= 0 or not select.select([output], [], [], left_s)[0]:
+            return False
+        some = os.read(output, 4096)
+        if not some:
+            return False
+        said += some
+    return True
 
 
 def describe(ended: Finished, timeout_s: float) -> str:

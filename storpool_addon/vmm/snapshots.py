@@ -14,7 +14,7 @@ from storpool_addon.opennebula.location import checked_host
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.tm import tpm
 from storpool_addon.undo import Undo, uninterrupted
-from storpool_addon.vmm import whole
+from storpool_addon.vmm import memory, whole
 from storpool_addon.vmm.reverting import Reverting, prepare
 from storpool_addon.vmm.whole import Whole
 
@@ -41,14 +41,16 @@ def snapshot_create_storpool(
     """Snapshots of all volumes of a VM that runs, at one moment; what oned is to call them."""
     vm = whole.of_vm(driver, action, vm_id, host)
     _check_allowed(vm)
-    hypervisor_id = _hypervisor_id(vm, snapshot_id)
-    pairs = vm.pairs(hypervisor_id)
+    hypervisor_id, with_memory = _hypervisor_id(vm, snapshot_id), memory.wanted(driver, vm)
+    pairs = vm.pairs(hypervisor_id, *([memory.volume(vm)] if with_memory else []))
     wanted = tags.vm_snapshot(vm.config, vm_id, len(pairs))
     with driver.exclusive(lock(vm_id)), Undo(driver.log) as undo:
         if not vm.snapshots.has_group(pairs, wanted):
             _be_ready(driver, vm)
-            with _held(driver, vm, deploy_id):
+            with memory.kept(driver, vm, deploy_id) if with_memory else _held(driver, vm, deploy_id):
                 _take(undo, vm, pairs, wanted)
+        elif with_memory:
+            memory.forget(driver, vm, deploy_id)
     return hypervisor_id
 
 

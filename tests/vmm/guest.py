@@ -32,6 +32,8 @@ case $1 in
         head -n 1 "$2" | cut -d ' ' -f 2- >memory; [ "$3" != --xml ] || cp "$4" restored-xml;;
 esac
 """
+# Words that change nothing.
+ASKS = ("uri", "domstate", "domjobinfo", "save-image-dumpxml")
 
 
 class Guest:
@@ -64,7 +66,16 @@ class Guest:
         path = self._file("calls")
         lines = path.read_text().splitlines() if path.exists() else []
         found = [(line.split()[0], float(line.split()[1])) for line in lines]
-        return [each for each in found if each[0] not in ("uri", "domstate", "domjobinfo")]
+        return [each for each in found if each[0] not in ASKS]
+
+    def remembers(self, text: str) -> None:
+        """Something else is in its memory from now on."""
+        self._file("memory").write_text(f"{text}\n")
+
+    @property
+    def restored_from(self) -> str:
+        """The domain that libvirt was given with the memory."""
+        return self._file("restored-xml").read_text().strip()
 
     def refuses(self, word: str, times: int = 1) -> None:
         """virsh fails that often when it is asked for this."""
