@@ -8,12 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from storpool_addon import __version__
-from storpool_addon.cli import deleted, tovolumes
+from storpool_addon.cli import deleted, tovolumes, tweaks
 from storpool_addon.driver import Driver
 from storpool_addon.errors import AddonError
 from storpool_addon.log import Log
 from storpool_addon.simulator.command import add_arguments as simulator_arguments
 from storpool_addon.simulator.command import run as simulate
+
+_COMMANDS = {tovolumes.NAME: tovolumes.run, tweaks.NAME: tweaks.run}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,8 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log = Log.for_script("storpool-addon", os.environ)
     try:
         with Driver(os.environ, log) as driver:
-            command = tovolumes if arguments.command == tovolumes.NAME else deleted
-            command.run(driver, arguments, sys.stdout)
+            _COMMANDS.get(arguments.command, deleted.run)(driver, arguments, sys.stdout)
     except AddonError as error:
         print(f"storpool-addon: {error}", file=sys.stderr)
         return error.exit_code
@@ -39,4 +40,5 @@ def _parser() -> argparse.ArgumentParser:
     simulator_arguments(commands.add_parser("simulate", help="serve a simulated StorPool cluster"))
     deleted.add_arguments(commands)
     tovolumes.add_arguments(commands)
+    tweaks.add_arguments(commands)
     return parser

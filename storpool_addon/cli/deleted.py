@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from storpool_addon.cli.table import print_table
 from storpool_addon.config import Config
 from storpool_addon.errors import StateError
 from storpool_addon.storpool import Api, Snapshot
@@ -64,7 +65,7 @@ def run(driver: Driver, arguments: Namespace, out: TextIO) -> None:
     elif arguments.json:
         out.write(json.dumps([each._asdict() for each in kept], indent=2) + "\n")
     else:
-        _print_table([_TITLES, *(each.row(time.time()) for each in kept)], out)
+        print_table([_TITLES, *(each.row(time.time()) for each in kept)], out)
 
 
 def _kept(api: Api, config: Config) -> Iterator[Kept]:
@@ -90,9 +91,3 @@ def _undelete(api: Api, config: Config, kept: list[Kept], wanted: str, new_name:
     own = {key: value for key, value in snapshot.tags.items() if key != config.deleted_tag}
     api.volume_create(name, parent=newest.snapshot, tags=own)
     return name
-
-
-def _print_table(rows: list[tuple[str, ...]], out: TextIO) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        out.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() + "\n")

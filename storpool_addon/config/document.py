@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from storpool_addon.config import SECTIONS
-from storpool_addon.config.key import Key, keys_of
+from storpool_addon.config.key import Key, Numbered, keys_of
 from storpool_addon.config.others import ATTRIBUTES, OBSOLETE
 
 _MANUAL_HEAD = """\
@@ -51,7 +52,7 @@ def manual() -> str:
     """docs/configuration.md."""
     parts = [_MANUAL_HEAD]
     for section in SECTIONS:
-        parts.append(f"## {section.__doc__}\n\n{_table(section)}\n")
+        parts.append(f"## {section.__doc__}\n\n{table(_keys(section))}\n")
     rows = "".join(f"| `{name}` | {where} | {_cell(doc)} |\n" for name, (where, doc) in ATTRIBUTES.items())
     parts.append(f"## Attributes of objects\n\n| Attribute | On | Meaning |\n|---|---|---|\n{rows}\n")
     rows = "".join(f"| `{name}` | {_cell(text)} |\n" for name, text in OBSOLETE.items())
@@ -70,6 +71,12 @@ def rc_file() -> str:
     return "".join(parts)
 
 
+def table(keys: Iterable[Key[Any] | Numbered[Any]]) -> str:
+    """The keys in Markdown."""
+    rows = "".join(map(_row, keys))
+    return f"| Key | Default | Meaning | Allowed | Overridden by |\n|---|---|---|---|---|\n{rows}"
+
+
 def write(project: str) -> None:
     """Write both files below `project`."""
     for path, content in (("docs/configuration.md", manual()), ("remotes/addon-storpoolrc", rc_file())):
@@ -81,13 +88,9 @@ def _keys(section: type) -> list[Key[object]]:
     return list(keys_of(section).values())
 
 
-def _table(section: type) -> str:
-    rows = "".join(_row(key) for key in _keys(section))
-    return f"| Key | Default | Meaning | Allowed | Overridden by |\n|---|---|---|---|---|\n{rows}"
-
-
-def _row(key: Key[object]) -> str:
+def _row(key: Key[Any] | Numbered[Any]) -> str:
     default, scopes = f"`{key.default}`" if key.default else "empty", ", ".join(key.scopes)
+    scopes += "" if key.in_files else " only"
     return f"| `{key.name}` | {default} | {_cell(key.doc)} | {_cell(key.allowed)} | {scopes} |\n"
 
 

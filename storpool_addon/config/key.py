@@ -10,7 +10,7 @@ from storpool_addon.errors import ConfigError
 from storpool_addon.units import duration_s
 
 if TYPE_CHECKING:
-    from storpool_addon.config import Config
+    from storpool_addon.config import Config, Overriding
 
 T = TypeVar("T")
 
@@ -91,6 +91,8 @@ class Attribute(Key[T]):
 class Numbered(Generic[T]):
     """Attributes of a VM that differ in a number, which stands for `<n>` in the name: T_NIC<n>_QUEUES."""
 
+    in_files = False
+
     def __init__(self, name: str, doc: str, parse: Callable[[str], T], allowed: str) -> None:
         self.name = name
         self.default = ""
@@ -106,6 +108,15 @@ class Numbered(Generic[T]):
             return None
         key = Key(name, self.default, self.doc, self.parse, self.allowed)
         return key.read(Given(attributes[name], f"{VM} {vm_id}"))
+
+    def check(self, vm: Overriding) -> None:
+        """ConfigError when one of the VM's attributes of that name holds what is not allowed."""
+        before, _, after = self.name.partition("<n>")
+        for name in vm.attributes:
+            if name.startswith(before) and name.endswith(after):
+                number = name[len(before) : -len(after) or None]
+                if number.isascii() and number.isdigit() and len(number) <= 9:
+                    self.of(vm.id, vm.attributes, int(number))
 
 
 def text(name: str, default: str, doc: str, *scopes: str) -> Key[str]:

@@ -32,14 +32,14 @@ def enabled(directory: str, configured: Sequence[str], known: Sequence[str]) -> 
                 f"no tweak is named {name[:80]!r}, which is in the configuration; there are: {there}"
             )
         found[tweak] = Enabled(tweak)
-    for name in _executables(directory):
+    for name in _files(directory, known):
         tweak = built_in(name, known)
         found[tweak or name] = Enabled(tweak) if tweak else Enabled(name, os.path.join(directory, name))
     return [found[name] for name in sorted(found, key=in_order)]
 
 
-def _executables(directory: str) -> list[str]:
-    """Names of the files that may be run; hidden ones are what editors and installers leave."""
+def _files(directory: str, known: Sequence[str]) -> list[str]:
+    """Names of the files that count; hidden ones are what editors and installers leave."""
     try:
         names = os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
@@ -49,4 +49,17 @@ def _executables(directory: str) -> list[str]:
             f"{directory} cannot be read: {error.strerror}; correct its owner and mode"
         ) from None
     paths = {name: os.path.join(directory, name) for name in names if not name.startswith(".")}
-    return [name for name, path in paths.items() if os.path.isfile(path) and os.access(path, os.X_OK)]
+    return [
+        name
+        for name, path in paths.items()
+        if _is_program(path) or (built_in(name, known) and _leads_nowhere(path))
+    ]
+
+
+def _is_program(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)
+
+
+def _leads_nowhere(path: str) -> bool:
+    """A link to an example of the bash addon, which is gone, still says what the site wants."""
+    return os.path.islink(path) and not os.path.exists(path)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from storpool_addon.config import Config
+from storpool_addon.config.key import Key
 from storpool_addon.domain.document import Domain
 from storpool_addon.domain.tweak import Tweak
 from storpool_addon.errors import AddonError, TweakError, UsageError
@@ -59,8 +60,10 @@ def apply(domain: Domain, vm: Vm, config: Config, names: Sequence[str]) -> None:
     if names:
         domain.unify()
     for name in names:
+        found = load(name)
         try:
-            load(name).apply(domain, vm, config)
+            _check(found, vm, config)
+            found.apply(domain, vm, config)
         except AddonError as error:
             raise TweakError(f"tweak {name}: {error}") from None
 
@@ -68,6 +71,15 @@ def apply(domain: Domain, vm: Vm, config: Config, names: Sequence[str]) -> None:
 def in_order(name: str) -> tuple[bool, str]:
     """The place of a tweak among others: after what it builds on, and by its name."""
     return name != _FIRST, name
+
+
+def _check(found: Tweak, vm: Vm, config: Config) -> None:
+    """ConfigError for what is given and not allowed, whether it would be needed or not."""
+    for key in found.keys:
+        if isinstance(key, Key):
+            key.read(config.given(key.name))
+        else:
+            key.check(vm)
 
 
 def load(name: str) -> Tweak:

@@ -79,12 +79,12 @@ class Vm(NamedTuple):
     graphics: Attributes
 
     @classmethod
-    def parse(cls, document: bytes) -> Vm:
-        """The VM in a document on standard input: `<VM>` itself or the `<VM>` of driver action data."""
-        root = parse(document)
+    def parse(cls, document: bytes, source: str = "standard input") -> Vm:
+        """The VM in a document: `<VM>` itself or the `<VM>` of driver action data."""
+        root = parse(document, source)
         found = root if root.tag == "VM" else root.node("VM")
         if found is None:
-            raise UsageError(f"standard input holds a {root.tag} and no VM")
+            raise UsageError(f"{source} holds a {root.tag} and no VM")
         return cls.from_node(found)
 
     @classmethod

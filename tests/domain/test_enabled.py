@@ -9,7 +9,7 @@ import pytest
 from storpool_addon.domain.enabled import Enabled, enabled
 from storpool_addon.errors import ConfigError
 
-KNOWN = ("cpu", "cpuShares", "volatile2dev")
+KNOWN = ("cpu", "cpuShares", "uuid", "volatile2dev")
 
 
 def test_files_and_the_list(tmp_path: Path) -> None:
@@ -23,10 +23,12 @@ def test_files_and_the_list(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
         (tmp_path / name).chmod(mode)
     (tmp_path / "gone").symlink_to("nowhere")
+    (tmp_path / "uuid.py").symlink_to("../deploy-tweaks.d.example/uuid.py")
     (tmp_path / "directory").mkdir()
     assert enabled(str(tmp_path), ("cpu.py",), KNOWN) == [
         Enabled("b.sh", f"{tmp_path}/b.sh"),
         Enabled("cpu"),
+        Enabled("uuid"),
         Enabled("volatile2dev"),
     ]
     assert enabled(str(tmp_path / "none"), ("volatile2dev", "cpuShares"), KNOWN) == [
