@@ -67,7 +67,6 @@ class VmSnapshots:
         return answer.stdout
 
     def _command(self, vm: Vm, verb: str, word: str) -> Command:
-        host = vm.here.host
+        args = (vm.deploy_id, word, str(vm.id), vm.here.host)
         document = vm.action_data(self._oned.version)
-        args = (vm.deploy_id, word, str(vm.id), host)
         return Command(f"vmm/kvm/snapshot_{verb}-storpool", args, base64.b64encode(document.encode()))
