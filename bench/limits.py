@@ -15,6 +15,8 @@ IMPORT_RATIO = 0.9
 BACKUP_RATIO = 0.85
 # Of 200 MiB that changed on a disk of 20 GiB.
 INCREMENT_MIB = 260
+# A guest with eight disks stands still for its snapshot, from the freeze to the thaw.
+FROZEN_MS = 1000.0
 LOAD_S = 10.0
 SINGLE_CALL_MS = 2.0
 
