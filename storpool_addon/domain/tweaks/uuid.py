@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from storpool_addon.config import Config
 from storpool_addon.domain.document import Domain
+from storpool_addon.domain.layout import insert
 from storpool_addon.domain.tweak import Tweak
 from storpool_addon.opennebula.vm import Vm
 
 
 def apply(domain: Domain, vm: Vm, config: Config) -> None:
     """Set the UUID that the VM asks for."""
-    if config.t_uuid:
-        domain.set("uuid", config.t_uuid)
+    if not config.t_uuid:
+        return
+    name = domain.find("name")
+    if domain.find("uuid") is None and name is not None:
+        # libvirt's schema wants the two together.
+        insert(domain.root, "uuid", "", domain.root.index(name) + 1)
+    domain.set("uuid", config.t_uuid)
 
 
 TWEAK = Tweak(
