@@ -15,11 +15,33 @@ from typing import NamedTuple
 from storpool_addon.config import Config
 from storpool_addon.config.key import Given
 from storpool_addon.domain.document import Domain
-from storpool_addon.domain.tweaking import apply
+from storpool_addon.domain.tweaking import BUILT_IN, apply
 from storpool_addon.opennebula.vm import Vm
 
 BASES = Path(__file__).parent / "bases"
 GOLDEN = Path(__file__).parent / "golden"
+
+# With these all tweaks find something to do at once.
+TOGETHER = {
+    "T_CPU_SOCKETS": "1",
+    "T_CPU_MODE": "host-passthrough",
+    "T_CPUTUNE_QUOTA": "50000",
+    "T_DISKSERIAL": "yes",
+    "T_FEATURE_SMM": ":state=on",
+    "T_HV_RELAXED": "on",
+    "T_KVM_HIDE": "on",
+    "T_NIC_QUEUES": "VCPU",
+    "T_OS_LOADER": "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd:readonly=yes type=pflash",
+    "T_OS_NVRAM": "storpool:template=OVMF_VARS_4M.fd type=block",
+    "T_PERSISTENT_CDROM": "2",
+    "Q35_PCIE_ROOT_PORTS": "12",
+    "T_VCPU_MAX": "16",
+    "T_MEMORY_MAX": "32768",
+    "T_BLK_QUEUES": "yes",
+    "T_SMBIOS_SYSTEM": "product=Box",
+    "T_UUID": "0b3dd5c5-7a2e-45ea-a4a3-a7e1a6e6a5a1",
+    "T_VIDEO_MODEL": "type=vga",
+}
 
 
 class Case(NamedTuple):
@@ -85,6 +107,11 @@ def tweaked(base: str, names: list[str], attributes: dict[str, str], site: dict[
     config = Config({name: Given(text, "site") for name, text in site.items()}).for_vm(vm)
     apply(domain, vm, config, names)
     return domain.write().decode()
+
+
+def all_together(base: str, times: int = 1) -> str:
+    """A base domain after all tweaks of a deployment."""
+    return tweaked(base, list(BUILT_IN) * times, TOGETHER, {})
 
 
 def write(*tweaks: str) -> None:
