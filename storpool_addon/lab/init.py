@@ -11,7 +11,8 @@ import os
 import stat
 import sys
 import time
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any, Callable, NoReturn
 
 from storpool_addon.lab import namespaces as ns
 
@@ -47,7 +48,7 @@ def _be_first(spec: dict[str, Any], ready: int) -> NoReturn:
     try:
         ns.set_hostname(spec["name"])
         _make_view(spec)
-        _start_daemons(spec)
+        daemons = _start_daemons(spec)
         os.write(ready, b"ready\n")
     except BaseException as error:
         os.write(ready, f"{error!r}\n".encode())
@@ -55,9 +56,12 @@ def _be_first(spec: dict[str, Any], ready: int) -> NoReturn:
     os.close(ready)
     while True:
         try:
-            os.wait()
+            ended = os.wait()[0]
         except ChildProcessError:
             time.sleep(0.2)
+            continue
+        if again := daemons.pop(ended, None):
+            daemons[again()] = again
 
 
 def _make_view(spec: dict[str, Any]) -> None:
@@ -108,22 +112,28 @@ def _make_dev(view: ns.View, disk_group: int) -> None:
         os.chmod(node, 0o660)
 
 
-def _start_daemons(spec: dict[str, Any]) -> None:
-    """sshd and, where it is asked for, libvirtd; both start at the same time."""
+def _start_daemons(spec: dict[str, Any]) -> dict[int, Callable[[], int]]:
+    """sshd and, where it is asked for, libvirtd, at the same time.
+
+    Gives, by process, what starts one anew that has ended, as systemd does with libvirtd.
+    """
+    anew: dict[int, Callable[[], int]] = {}
     wanted = {"sshd": _SSHD_PID}
     _start(spec["sshd"])
     if spec["libvirtd"]:
         wanted["libvirtd"] = _LIBVIRT_SOCKET
-        _start(spec["libvirtd"]["argv"], spec["libvirtd"]["log"])
+        again = partial(_start, spec["libvirtd"]["argv"], spec["libvirtd"]["log"])
+        anew[again()] = again
     deadline = time.monotonic() + DAEMON_WAIT_S
     for name, path in wanted.items():
         while not os.path.exists(path):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{name} did not start")
             time.sleep(0.005)
+    return anew
 
 
-def _start(argv: list[str], log: str = os.devnull) -> None:
+def _start(argv: list[str], log: str = os.devnull) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     output = [(os.POSIX_SPAWN_OPEN, number, log, flags, 0o644) for number in (1, 2)]
-    os.posix_spawn(argv[0], argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, file_actions=output)
+    return os.posix_spawn(argv[0], argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, file_actions=output)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Callable, TypeVar
 
-from storpool_addon.lab import libvirtd, namespaces
+from storpool_addon.lab import accelerator, libvirtd, namespaces
 from storpool_addon.lab.hosts import FRONTEND, Host, Layout, NoHosts, layout
 from storpool_addon.lab.programs import CHECKOUT, SYSTEM_PATH, program, write_watchers
 
@@ -243,7 +243,7 @@ class RealHosts:
     def _hypervisor(self, name: str, directory: str, number: int) -> dict[str, object] | None:
         if not self._libvirt or name == FRONTEND:
             return None
-        return libvirtd.prepare(directory, number, USER, UID, accelerated=False)
+        return libvirtd.prepare(directory, number, USER, UID, accelerated=accelerator.runs_linux())
 
     def _keys(self, hosts: Sequence[RealHost], control_master: bool) -> None:
         """A key for every host, one for the service user, and who knows whom."""

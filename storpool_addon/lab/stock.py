@@ -7,6 +7,7 @@ Run as a program under the name of the script.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 import subprocess
@@ -131,7 +132,9 @@ def save(words: Sequence[str]) -> None:
         os.rename(file, f"{file}.{int(time.time())}")
     if not os.path.exists(file):
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o666))
-    os.chmod(file, 0o666)
+    # What follows a link to a device is not the service user's, and the script goes on.
+    with contextlib.suppress(PermissionError):
+        os.chmod(file, 0o666)
     virsh("save", domain, file, what=f"Could not save {domain} to {file}")
 
 

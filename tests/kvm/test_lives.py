@@ -2,72 +2,152 @@
 
 from __future__ import annotations
 
-import time
+import subprocess
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from storpool_addon.lab.command import StepFailed
+from storpool_addon.lab.hosts import Host
 from storpool_addon.lab.lab import Lab
-from storpool_addon.lab.machine import Vm, Volatile
+from storpool_addon.lab.machine import DONE, Vm
+from storpool_addon.lab.machines import RUNNING
+from tests.kvm import guests
 from tests.tm import cloud
 
 pytestmark = pytest.mark.xdist_group("libvirt")
-# A boot sector that counts timer ticks at 0x50000: mov ax,5000; mov ds,ax; sti; l: hlt; inc word [0]; jmp l.
-SECTOR = bytes.fromhex("b800508ed8fbf4ff060000ebf9").ljust(510, b"\0") + b"\x55\xaa"
+OURS = {
+    "attach_disk": "attach_disk.storpool",
+    "detach_disk": "detach_disk.storpool",
+    "save": "tmsave",
+    "restore": "tmrestore",
+}
+
+
+@pytest.fixture(scope="module")
+def lab(libvirt_lab: Lab) -> Iterator[Lab]:
+    """Our scripts in the place of OpenNebula's, where there are some."""
+    libvirt_lab.configure(SP_CHECKPOINT_BD=1)
+    libvirt_lab.hypervisor.local.update(OURS)
+    yield libvirt_lab
+    for vm in [each for each in libvirt_lab.oned.vms.values() if each.state != DONE]:
+        guests.end(libvirt_lab, vm)
+    libvirt_lab.hypervisor.local.clear()
+    libvirt_lab.configure()
 
 
 @pytest.fixture
-def vm(libvirt_lab: Lab) -> Iterator[Vm]:
-    """A VM that runs on node1 from its disk."""
-    lab = libvirt_lab
-    image = lab.give_image(size_mib=16, content=SECTOR)
-    machine = lab.vms.create(image, Volatile(16), context=False)
-    machine.attributes["MEMORY"] = "32"
-    lab.do(lab.vms.deploy(machine, "node1"))
-    yield machine
-    lab.do(lab.vms.terminate(machine, hard=True))
+def vm(lab: Lab) -> Vm:
+    """A VM that runs on node1: that of the test before, where it still does."""
+    for vm in [each for each in lab.oned.vms.values() if each.state != DONE]:
+        if lab.domains.where(vm) == {"node1": "running"}:
+            return vm
+        guests.end(lab, vm)
+    return guests.started(lab)
 
 
-def holders(lab: Lab, vm: Vm) -> set[str]:
-    """The hosts that hold each of the VM's disks, and may write to it."""
-    found = [where for name, where in cloud.attached(lab).items() if f"-{vm.id}-" in name]
-    assert all(where == found[0] for where in found) and set(found[0].values()) == {"rw"}
-    return set(found[0])
-
-
-def ticks(lab: Lab, vm: Vm) -> int:
-    """How far the guest has counted: it begins anew when it boots, and goes on when its memory is kept."""
-    words = ("qemu-monitor-command", f"one-{vm.id}", "--hmp", "xp /1hd 0x50000")
-    return int(lab.domains.virsh(vm.here.host, *words).split()[-1])
-
-
-def counts_on(lab: Lab, vm: Vm, since: int) -> int:
-    """Wait until the guest has counted further than it had."""
-    deadline = time.monotonic() + 30
-    while (now := ticks(lab, vm)) <= since:
-        assert time.monotonic() < deadline, f"the guest of VM {vm.id} stands still at {now}"
-        time.sleep(0.1)
-    return now
-
-
-def test_a_life(libvirt_lab: Lab, vm: Vm) -> None:
-    lab = libvirt_lab
-    counted = counts_on(lab, vm, 20)
+def test_hot_plug(lab: Lab, vm: Vm) -> None:
+    """A script that was killed once it had done its work finds that done."""
     image = lab.give_image(size_mib=8)
     image.attributes["DEV_PREFIX"] = "sd"
-    number = lab.do(lab.vms.attach_disk(vm, image))
+    steps = lab.vms.attach_disk(vm, image)
+    guests.killed(lab, lab.until(steps, "attach_disk"), [1])
+    number = max(vm.disks)
+    assert guests.disks(lab, vm) == {"vda", "vdb", "sdc"}
     lab.do(lab.vms.resize_disk(vm, number, 12))
     info = lab.domains.virsh("node1", "domblkinfo", f"one-{vm.id}", "sdc").split()
     assert info[:2] == ["Capacity:", str(12 << 20)]
+    guests.killed(lab, lab.until(lab.vms.detach_disk(vm, number), "detach_disk"), [1])
+    assert guests.disks(lab, vm) == {"vda", "vdb"}
     lab.do(lab.vms.detach_disk(vm, number))
-    assert "sdc" not in lab.domains.virsh("node1", "domblklist", f"one-{vm.id}")
 
+
+def test_a_vm_moves_while_it_runs_and_while_it_sleeps(lab: Lab, vm: Vm) -> None:
+    counted = guests.counts_on(lab, vm, 20)
     lab.do(lab.vms.live_migrate(vm, "node2"))
-    assert lab.domains.where(vm) == {"node2": "running"} and holders(lab, vm) == {"node2"}
-    counted = counts_on(lab, vm, counted)
-    lab.do(lab.domains.suspend(vm))
+    assert lab.domains.where(vm) == {"node2": "running"} and guests.holders(lab, vm) == {"node2"}
+    counted = guests.counts_on(lab, vm, counted)
+    saving = guests.calls(lab, lab.domains.suspend(vm), "tmsave")
     assert lab.domains.where(vm) == {}
+    memory = f"one-sys-{vm.id}-rawcheckpoint"
+    assert lab.read_volume(memory, 16).startswith(b"LibvirtQemudSave")
     lab.do(lab.vms.migrate(vm, "node1"))
+    restoring = guests.calls(lab, lab.vms.resume(vm), "tmrestore")
+    assert lab.domains.where(vm) == {"node1": "running"} and guests.holders(lab, vm) == {"node1"}
+    counted = guests.counts_on(lab, vm, counted)
+    assert memory not in cloud.volumes(lab)
+
+    guests.killed(lab, lab.until(lab.domains.suspend(vm), "tmsave"), saving)
+    assert lab.domains.where(vm) == {}
+    lab.vms.suspend(vm)
+    vm.is_saved = True
+    steps = lab.vms.resume(vm)
+    guests.killed(lab, lab.until(steps, "tmrestore"), restoring)
+    assert lab.domains.where(vm) == {"node1": "running"}
+    guests.counts_on(lab, vm, counted)
+    assert memory not in cloud.volumes(lab)
+    vm.is_saved, vm.lcm_state = False, RUNNING
+
+
+def test_a_snapshot_of_all_of_it(lab: Lab, vm: Vm) -> None:
+    counted = guests.counts_on(lab, vm, 20)
+    volume = next(name for name in cloud.attached(lab) if name.startswith("one-img-"))
+    snapshot = lab.do(lab.vm_snapshots.create(vm))
+    with open(lab.hosts.nodes["node1"].device(volume), "r+b") as device:
+        device.seek(1 << 20)
+        device.write(b"written after the snapshot")
+    lab.do(lab.vm_snapshots.revert(vm, snapshot))
+    assert lab.read_volume(volume, 512) == guests.SECTOR
+    assert lab.read_volume(volume, (1 << 20) + 26)[1 << 20 :] == bytes(26)
+    assert lab.domains.where(vm) == {"node1": "running"} and guests.ticks(lab, vm) < counted
+
+
+@pytest.fixture
+def migration(lab: Lab, vm: Vm) -> Iterator[Future[None]]:
+    """A live migration to node2 that is held up in the middle: the QEMU that receives it has been stopped."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(lab.do, lab.vms.live_migrate(vm, "node2"))
+        pid = guests.process(lab, vm, "node2")
+        lab.hosts.nodes["node2"].run(f"kill -STOP {pid}")
+        yield running
+
+
+def test_power_cut_where_the_guest_goes_to(lab: Lab, vm: Vm, migration: Future[None]) -> None:
+    """I4: what runs keeps its disks, and nobody else has them."""
+    lab.power_off("node2")
+    with pytest.raises(StepFailed):
+        migration.result()
+    lab.power_on("node2")
+    assert lab.domains.where(vm) == {"node1": "running"} and guests.holders(lab, vm) == {"node1"}
+    guests.counts_on(lab, vm, guests.ticks(lab, vm))
+
+
+def test_the_daemon_dies_where_the_guest_goes_to(lab: Lab, vm: Vm, migration: Future[None]) -> None:
+    """I4; libvirtd comes back and ends what it was given."""
+    node2 = lab.hosts.nodes["node2"]
+    receiver = guests.process(lab, vm, "node2")
+    as_root(node2, "kill -KILL $(cat /run/libvirtd.pid)")
+    node2.run(f"kill -CONT {receiver}")
+    with pytest.raises(StepFailed):
+        migration.result()
+    assert lab.domains.where(vm) == {"node1": "running"} and guests.holders(lab, vm) == {"node1"}
+    assert node2.run(f"kill -0 {receiver}").returncode != 0
+
+
+def test_the_guest_dies_where_it_comes_from(lab: Lab, vm: Vm, migration: Future[None]) -> None:
+    """I4; it starts anew on the host that oned has it on."""
+    receiver = guests.process(lab, vm, "node2")
+    lab.hosts.nodes["node1"].run(f"kill -KILL {guests.process(lab, vm, 'node1')}")
+    lab.hosts.nodes["node2"].run(f"kill -CONT {receiver}")
+    with pytest.raises(StepFailed):
+        migration.result()
+    assert lab.domains.where(vm) == {} and guests.holders(lab, vm) == {"node1"}
+    lab.vms.poweroff(vm)
     lab.do(lab.vms.resume(vm))
-    assert lab.domains.where(vm) == {"node1": "running"} and holders(lab, vm) == {"node1"}
-    counts_on(lab, vm, counted)
+    assert lab.domains.where(vm) == {"node1": "running"}
+
+
+def as_root(host: Host, command: str) -> None:
+    """Run a command on a host as root."""
+    subprocess.run([*host.enter[: host.enter.index("--") + 1], "bash", "-c", command], check=True)
