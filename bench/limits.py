@@ -17,6 +17,8 @@ BACKUP_RATIO = 0.85
 INCREMENT_MIB = 260
 # A guest with eight disks stands still for its snapshot, from the freeze to the thaw.
 FROZEN_MS = 1000.0
+# All tweaks of a deployment on one domain, with their modules.
+TWEAKS_MS = 60.0
 LOAD_S = 10.0
 SINGLE_CALL_MS = 2.0
 

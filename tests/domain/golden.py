@@ -7,6 +7,7 @@ The difference is written anew by `python -m tests.domain.golden [tweak …]`; l
 
 from __future__ import annotations
 
+import re
 import sys
 from difflib import unified_diff
 from pathlib import Path
@@ -85,6 +86,12 @@ def cases(*tweaks: str) -> list[Case]:
     """All cases, or those of some tweaks."""
     paths = sorted(GOLDEN.glob("*/*.diff"))
     return [Case.read(path) for path in paths if not tweaks or path.parent.name in tweaks]
+
+
+def everything() -> dict[str, str]:
+    """Attributes with which every tweak finds something to do."""
+    useful = [case for case in cases() if not re.search("delete|off|keep", case.name)]
+    return {name: text for case in useful for name, text in case.attributes.items()}
 
 
 def document(base: str) -> str:

@@ -12,13 +12,6 @@ from tests.domain import golden
 
 POLICIES = "name[:policy],…; policy: force, require, optional, disable, forbid"
 ALL = (*BUILT_IN, *MIGRATE)
-# Attributes with which every tweak finds something to do.
-EVERYTHING = {
-    name: text
-    for case in golden.cases()
-    for name, text in case.attributes.items()
-    if "delete" not in case.name and "off" not in case.name
-}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +73,7 @@ ODD = {path.stem: path.read_bytes() for path in (golden.BASES.parent / "odd").it
 
 @pytest.mark.parametrize("kind", ODD)
 def test_odd_domains_end_in_a_document_or_a_line(kind: str) -> None:
-    vm = golden.vm_of("linux-pc", EVERYTHING)
+    vm = golden.vm_of("linux-pc", golden.everything())
     config = Config().for_vm(vm)
     for name in (each for each in ALL if built_in(each, ALL)):
         try:

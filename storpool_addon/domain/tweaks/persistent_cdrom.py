@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterator
 
 from storpool_addon.config import Config
@@ -12,6 +11,7 @@ from storpool_addon.domain.layout import insert, place
 from storpool_addon.domain.tweak import Tweak
 from storpool_addon.opennebula.vm import Vm
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # One controller of libvirt's: two channels with two drives; AHCI has six ports and may come more than once.
 _IDE_PLACES, _SATA_PLACES, _PORTS = 4, 24, 6
 
@@ -30,7 +30,7 @@ def _free_targets(domain: Domain) -> Iterator[str]:
     bus, prefix, places = ("sata", "sd", _SATA_PLACES) if domain.is_q35 else ("ide", "hd", _IDE_PLACES)
     names = {disk.target for disk in domain.disks}
     taken = {_place(disk, bus) for disk in domain.disks if disk.bus == bus}
-    for number, letter in enumerate(string.ascii_lowercase[:places]):
+    for number, letter in enumerate(_LETTERS[:places]):
         if number not in taken and prefix + letter not in names:
             yield prefix + letter
 
@@ -39,7 +39,7 @@ def _place(disk: Disk, bus: str) -> int:
     """Where on the bus a disk is; libvirt goes by the letter if there is no address."""
     address = disk.element.find("address")
     if address is None:
-        return string.ascii_lowercase.find(disk.target[2:3])
+        return _LETTERS.find(disk.target[2:3])
     numbers = [whole(str(address.get(each, ""))) or 0 for each in ("controller", "bus", "unit")]
     controller, channel, unit = numbers
     return controller * _PORTS + unit if bus == "sata" else controller * _IDE_PLACES + channel * 2 + unit
