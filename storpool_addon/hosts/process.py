@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 from storpool_addon.errors import ToolError
@@ -42,8 +42,11 @@ class Processes:
         stdin: IO[bytes] | int | None = None,
         stdout: IO[bytes] | int | None = subprocess.PIPE,
         stderr: IO[bytes] | int | None = subprocess.PIPE,
+        environ: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a child in a process group of its own; ToolError when the program is not installed.
+
+        environ: its whole environment, where that is not to be ours.
 
         The child dies with us even when we are killed: setpriv asks the kernel for that before it
         becomes the program (util-linux 2.33), so that no fork of a Python process has to.
@@ -56,6 +59,7 @@ class Processes:
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
+            env=environ,
         )
         self._running.append(child)
         return child
@@ -76,12 +80,18 @@ class Processes:
         return output or b""
 
     def run(
-        self, argv: Sequence[str], *, what: str, timeout_s: float, stdin: bytes | IO[bytes] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        what: str,
+        timeout_s: float,
+        stdin: bytes | IO[bytes] | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> str:
         """Run a program of the front-end and give its standard output; ToolError when it fails."""
         data = stdin if isinstance(stdin, bytes) else None
         source = subprocess.PIPE if data is not None else stdin
-        child = self.start(argv, stdin=source)  # type: ignore[arg-type]
+        child = self.start(argv, stdin=source, environ=environ)  # type: ignore[arg-type]
         try:
             return self.finish(child, timeout_s=timeout_s, data=data).decode("utf-8", "replace")
         except Finished as ended:

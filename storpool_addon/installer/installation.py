@@ -15,7 +15,7 @@ from storpool_addon.installer import manifest as record
 from storpool_addon.installer import modules
 from storpool_addon.installer.layout import Layout
 from storpool_addon.installer.manifest import Manifest
-from storpool_addon.installer.release import CONFIG, Release
+from storpool_addon.installer.release import CONFIG, SWITCHES, Release
 from storpool_addon.installer.tree import Entry, Tree, digest, file
 
 Say = Callable[[str], None]
@@ -43,8 +43,8 @@ class Installation:
         """Have a whole release there, and keep the site's configuration; the number of changes."""
         with self._lock():
             old = record.load(self._tree, self._where.manifest)
-            known = self._known_config(old, config)
-            entries = [*new.entries, *self._config(old, config)]
+            known = {**self._known_config(old, config), **self._left_to_the_site(old, new)}
+            entries = [*(e for e in new.entries if e.path not in known), *self._config(old, config)]
             changes = [Change(verb, e) for e in entries if (verb := self._tree.difference(e))]
             retained, obsolete = self._older(old, new, {e.path for e in entries} | set(known))
             stale = self._stale_byte_code(new)
@@ -94,6 +94,21 @@ class Installation:
         path = f"{self._where.remotes}/{CONFIG}"
         same = self._tree.read(path) in (None, default)
         return {path: [digest(default)] if same else old.files.get(path, [])}
+
+    # --- directories whose files switch something on: made once, and the site's from then on ---
+
+    def _left_to_the_site(self, old: Manifest, new: Release) -> dict[str, list[str]]:
+        """Files of such a directory that are not to be written, with what we wrote there before."""
+        left = {}
+        for entry in new.entries:
+            directory = os.path.dirname(entry.path)
+            if not directory.endswith(SWITCHES):
+                continue
+            ours = directory in old.directories or not os.path.isdir(self._tree.real(directory))
+            removed = entry.path in old.files and old.release
+            if not ours or removed or self._tree.read(entry.path) is not None:
+                left[entry.path] = old.files.get(entry.path, [])
+        return left
 
     # --- what is to be done ---
 

@@ -25,6 +25,14 @@ _MANDATORY = (
 # What a tenant could otherwise set on a VM to get round the operator's limits.
 RESTRICTED = ("VMSNAPSHOT_LIMIT", "DISKSNAPSHOT_LIMIT", "VC_POLICY", "SP_QOSCLASS")
 
+# The same where tweaks of domains are in use: files of hosts that QEMU opens, and shares of their CPUs.
+RESTRICTED_TWEAKS = (
+    "T_OS_LOADER", "T_OS_NVRAM", "T_CPUTUNE_MUL", "T_CPUTUNE_SHARES", "T_CPUTUNE_PERIOD", "T_CPUTUNE_QUOTA",
+    "T_VCPU_MAX", "T_MEMORY_MAX", "T_VF_MACS",
+)  # fmt: skip
+# Local actions of which one without the other loses something: memory on a volume is found by ours alone.
+_PAIRS = (("save=tmsave", "restore=tmrestore"), ("restore=tmrestore", "save=tmsave"))
+
 Vector = dict[str, str]
 Value = Union[str, Vector]
 
@@ -78,7 +86,10 @@ def _of_oned(settings: list[tuple[str, Value]], scripts: str) -> Iterator[tuple[
     restricted = {
         value for name, value in settings if name == "VM_RESTRICTED_ATTR" and isinstance(value, str)
     }
-    for name in RESTRICTED:
+    local_actions = [_local(v) for n, v in settings if n == "VM_MAD" and isinstance(v, dict)]
+    named = any("deploy=deploy-tweaks" in each for each in local_actions)
+    tweaks = named and os.path.exists(os.path.join(scripts, "deploy-tweaks"))
+    for name in (*RESTRICTED, *(RESTRICTED_TWEAKS if tweaks else ())):
         if name not in restricted:
             yield f"a user could set {name} on a VM", f'VM_RESTRICTED_ATTR = "{name}"'
 
@@ -126,14 +137,23 @@ def _kvm(settings: list[tuple[str, Value]], scripts: str) -> Iterator[tuple[str,
             continue
         if value.get("KEEP_SNAPSHOTS", "").upper() != "YES":
             yield "a VM would lose its snapshots when it is stopped", 'KEEP_SNAPSHOTS = "yes"'
-        words = value.get("ARGUMENTS", "").split()
-        for local in words[words.index("-l") + 1].split(",") if "-l" in words[:-1] else ():
+        local_actions = _local(value)
+        for one, other in _PAIRS:
+            if one in local_actions and other not in local_actions:
+                yield f"VM_MAD kvm has {one} in -l and not {other}", f"add {other} to -l"
+        for local in local_actions:
             script = local.partition("=")[2] or local
             if not os.path.exists(os.path.join(scripts, script)):
                 yield (
                     f"VM_MAD kvm names a script that is not in {scripts}: {script}",
                     f"take {local} out of -l",
                 )
+
+
+def _local(vm_mad: Vector) -> list[str]:
+    """The `action=script` after -l."""
+    words = vm_mad.get("ARGUMENTS", "").split()
+    return words[words.index("-l") + 1].split(",") if "-l" in words[:-1] else []
 
 
 def _of_vmm(path: str) -> Iterator[Advice]:

@@ -11,6 +11,8 @@ from storpool_addon.installer.layout import PYTHON_VERSION, Layout
 from storpool_addon.installer.tree import Entry, file, link
 
 CONFIG = "addon-storpoolrc"
+# Directories of files that switch something on by being there.
+SWITCHES = "-tweaks.d"
 _PACKAGE = "storpool_addon"
 
 

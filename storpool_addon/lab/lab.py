@@ -302,9 +302,20 @@ class Lab:
         os.makedirs(own)
         for part in sorted(os.listdir(installed)):
             source = os.path.join(installed, part)
-            if os.path.isdir(source):
+            if part == "vmm":
+                _link_files(source, os.path.join(own, part))
+            elif os.path.isdir(source):
                 os.makedirs(os.path.join(own, part), exist_ok=True)
                 for each in os.listdir(source):
                     os.symlink(os.path.join(source, each), os.path.join(own, part, each))
             else:
                 shutil.copy(source, own)
+
+
+def _link_files(source: str, target: str) -> None:
+    """A tree of links to all files of another: a site adds its own files to these directories."""
+    for directory, _, names in os.walk(source):
+        own = os.path.join(target, os.path.relpath(directory, source))
+        os.makedirs(own, exist_ok=True)
+        for name in names:
+            os.symlink(os.path.join(directory, name), os.path.join(own, name))

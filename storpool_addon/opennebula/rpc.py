@@ -37,7 +37,7 @@ class OpenNebula:
         self._secret = secret
         self._timeout_s = timeout_s
         self._retries = retries
-        self._known: dict[tuple[object, ...], object] = {}
+        self._known: dict[tuple[object, ...], tuple[object, str]] = {}
 
     @classmethod
     def from_environment(
@@ -51,6 +51,10 @@ class OpenNebula:
         """A VM with all its history."""
         return self._object("vm", vm_id, Vm.from_node)
 
+    def vm_document(self, vm_id: int) -> bytes:
+        """What `vm` is read from, as `onevm show -x` prints it; one call gives both."""
+        return self._text("vm", vm_id, Vm.from_node).encode("utf-8", "replace")
+
     def image(self, image_id: int) -> Image:
         """An image."""
         return self._object("image", image_id, Image.from_node)
@@ -58,6 +62,10 @@ class OpenNebula:
     def datastore(self, datastore_id: int, *, decrypt: bool = True) -> Datastore:
         """A datastore. decrypt: with its encrypted attributes in plain text, as oneadmin may ask."""
         return self._object("datastore", datastore_id, Datastore.from_node, decrypt)
+
+    def datastore_document(self, datastore_id: int) -> bytes:
+        """What `datastore` is read from, without decryption."""
+        return self._text("datastore", datastore_id, Datastore.from_node, False).encode("utf-8", "replace")
 
     def host(self, host_id: int) -> Host:
         """A host."""
@@ -119,14 +127,22 @@ class OpenNebula:
         return decode(answer, what)
 
     def _object(self, kind: str, object_id: int, make: Callable[[Node], T], *more: bool) -> T:
+        return self._asked(kind, object_id, make, *more)[0]
+
+    def _text(self, kind: str, object_id: int, make: Callable[[Node], object], *more: bool) -> str:
+        return self._asked(kind, object_id, make, *more)[1]
+
+    def _asked(self, kind: str, object_id: int, make: Callable[[Node], T], *more: bool) -> tuple[T, str]:
+        """The object, and the document that it was read from."""
         key = (kind, object_id, *more)
         if key not in self._known:
-            self._known[key] = make(self._document(f"one.{kind}.info", object_id, *more))
-        return cast("T", self._known[key])
+            method = f"one.{kind}.info"
+            body = self.call(method, object_id, *more)
+            self._known[key] = (make(_parsed(body, method)), body)
+        return cast("tuple[T, str]", self._known[key])
 
     def _document(self, method: str, *arguments: bool | int | str) -> Node:
-        body = self.call(method, *arguments)
-        return parse(body.encode("utf-8", "replace"), f"the answer to {method}", OpenNebulaError)
+        return _parsed(self.call(method, *arguments), method)
 
     def _ask(self, body: bytes) -> bytes:
         deadline = time.monotonic() + self._timeout_s
@@ -141,6 +157,10 @@ class OpenNebula:
             time.sleep(pause_s)
             pause_s *= 2
         raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _parsed(body: str, method: str) -> Node:
+    return parse(body.encode("utf-8", "replace"), f"the answer to {method}", OpenNebulaError)
 
 
 def encode(method: str, arguments: tuple[bool | int | str, ...]) -> bytes:

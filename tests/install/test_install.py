@@ -273,3 +273,28 @@ def test_no_pth_file_of_the_system_runs(front: Front) -> None:
     code = f"import sys; {seen}; import lxml, requests, yaml"
     argv = [front.home / "bin/python3", "-I", "-c", code]
     assert subprocess.run(argv, check=True, capture_output=True, text=True).stdout == "False\n"
+
+
+def test_files_that_switch_something_on_are_the_sites(front: Front) -> None:
+    """The first installation puts them there; what a site adds, changes or removes stays so."""
+    switches = front.remotes / "vmm/kvm/deploy-tweaks.d"
+    source = front.checkout / "remotes/vmm/kvm/deploy-tweaks.d"
+    source.mkdir(parents=True)
+    for name in ("one.py", "two.py", "three.py"):
+        (source / name).write_text("# ours\n")
+        (source / name).chmod(0o755)
+    front.install()
+    (switches / "one.py").unlink()
+    (switches / "two.py").chmod(0o644)
+    (switches / "own").write_text("#!/bin/sh\n")
+    before = snapshot(switches)
+    assert "nothing to do" in front.install() and snapshot(switches) == before
+    (source / "three.py").write_text("# newer\n")
+    front.next_version()
+    front.install()
+    assert snapshot(switches) == before
+    front.install("--uninstall")
+    assert [path.name for path in switches.iterdir()] == ["own"]
+    # Of another addon: what it has switched on, and nothing else.
+    front.install()
+    assert [path.name for path in switches.iterdir()] == ["own"]

@@ -83,6 +83,20 @@ def test_configuration_of_another_addon(tmp_path: Path) -> None:
     ]
 
 
+def test_what_local_actions_bring_with_them(tmp_path: Path) -> None:
+    scripts = tmp_path / "vmm/kvm"
+    scripts.mkdir(parents=True)
+    for name in ("deploy-tweaks", "tmsave"):
+        (scripts / name).touch()
+    local = "deploy=deploy-tweaks,save=tmsave"
+    (tmp_path / "oned.conf").write_text(
+        f'VM_MAD = [ NAME = "kvm", KEEP_SNAPSHOTS = "yes", ARGUMENTS = "-t 15 -l {local} kvm" ]\n'
+    )
+    found = [each.text for each in oned_conf.advice(str(tmp_path), str(tmp_path))]
+    assert "add restore=tmrestore to -l" in found
+    assert {f'VM_RESTRICTED_ATTR = "{name}"' for name in oned_conf.RESTRICTED_TWEAKS} <= set(found)
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

@@ -74,6 +74,10 @@ class Hypervisor:
         self.write(host, "domain", f"<domain><uuid>{uuid}</uuid></domain>")
         self.write(host, "disks", "".join(f" {disk}\n" for disk in disks))
 
+    def ends(self, host: str) -> None:
+        """The domain ends."""
+        os.unlink(self.lab.hosts.nodes[host].path(f"{DIRECTORY}/domain"))
+
     def goes_wrong(self, host: str, word: str, times: int = 1) -> None:
         """The next calls of a word of virsh fail."""
         self.write(host, f"fail-{word}", "x\n" * times)

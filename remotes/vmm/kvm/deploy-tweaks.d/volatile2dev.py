@@ -1,0 +1,2 @@
+# An executable file of this name switches on the driver's tweak volatile2dev; nobody reads what is in it.
+# `storpool-addon tweaks list` shows all of them. To switch it off, remove the file or its mode x.
