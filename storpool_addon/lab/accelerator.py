@@ -9,7 +9,7 @@ import os
 import subprocess
 
 from storpool_addon.lab.guest import NoGuest, guest
-from storpool_addon.lab.libvirtd import cache
+from storpool_addon.lab.libvirtd import cache, kind
 from storpool_addon.lab.programs import program
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -36,7 +36,7 @@ def runs_linux() -> bool:
 
 
 def _boots(kernel: str) -> bool:
-    if not os.path.exists("/dev/kvm"):
+    if kind() != "kvm":
         return False
     argv = [program("qemu-system-x86_64"), "-accel", "kvm", "-cpu", "host", "-m", "128", "-nodefaults"]
     argv += ["-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", kernel]

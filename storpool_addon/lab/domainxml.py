@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from xml.sax.saxutils import escape, quoteattr
 
-from storpool_addon.lab.libvirtd import EMULATOR
+from storpool_addon.lab.libvirtd import EMULATOR, kind
 from storpool_addon.lab.machine import Vm
 
 QEMU, ONE = "http://libvirt.org/schemas/domain/qemu/1.0", "http://opennebula.org/xmlns/libvirt/1.0"
@@ -22,7 +22,7 @@ def domain(vm: Vm, uuid: str) -> str:
     """
     machine = _vector(vm, "OS").get("MACHINE", "")
     lines = [
-        f"<domain type='kvm' xmlns:qemu='{QEMU}'>",
+        f"<domain type='{kind()}' xmlns:qemu='{QEMU}'>",
         f"\t<name>one-{vm.id}</name>",
         f"\t<uuid>{uuid}</uuid>",
         f"\t<vcpu>{_text(vm, 'VCPU', '1')}</vcpu>",

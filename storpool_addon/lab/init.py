@@ -97,9 +97,10 @@ def _make_hypervisor(view: ns.View, spec: dict[str, Any]) -> None:
     ns.unmount("/sys/fs/cgroup")
     # The machine's own shows its network devices, which are not there in the hosts' network.
     ns.mount("sysfs", "/sys", "sysfs")
-    os.mknod("/dev/kvm", stat.S_IFCHR | 0o660, KVM)
-    os.chmod("/dev/kvm", 0o660)
-    os.chown("/dev/kvm", spec["user"], spec["user"])
+    if spec["libvirtd"]["kvm"]:
+        os.mknod("/dev/kvm", stat.S_IFCHR | 0o660, KVM)
+        os.chmod("/dev/kvm", 0o660)
+        os.chown("/dev/kvm", spec["user"], spec["user"])
 
 
 def _make_dev(view: ns.View, disk_group: int) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from storpool_addon.lab.lab import Lab
-from storpool_addon.lab.libvirtd import EMULATOR, URI
+from storpool_addon.lab.libvirtd import EMULATOR, URI, kind
 
 pytestmark = pytest.mark.xdist_group("libvirt")
 GUEST = f"""\
-<domain type="kvm"><name>small</name><memory unit="MiB">32</memory>
+<domain type="{kind()}"><name>small</name><memory unit="MiB">32</memory>
 <os><type machine="pc">hvm</type></os>
 <devices><emulator>{EMULATOR}</emulator></devices></domain>
 """
