@@ -211,8 +211,12 @@ class Reverting:
 
     def _retire(self) -> None:
         for piece in self._pieces:
-            if piece.aside is not None:
+            if piece.aside is None:
+                continue
+            if self._vm.holds_data(piece.before.name):
                 self._tolerate(self._vm.snapshots.retire, piece.aside, piece.before.name)
+            else:
+                self._tolerate(self._vm.snapshots.delete, piece.aside.name)
 
     def _tolerate(self, step: Callable[..., object], *args: object) -> None:
         try:

@@ -53,6 +53,11 @@ class Whole(NamedTuple):
         own = [Placement(each, client, self._mode(each)) for each in self.own if each != saved]
         return [each.placement(client) for each in self.disks] + own
 
+    def holds_data(self, name: str) -> bool:
+        """Whether a volume holds what cannot be made anew, as a context image and the copy of a CDROM can."""
+        made_anew = {each.volume for each in self.disks if each.disk.is_cdrom}
+        return name not in made_anew and not names.is_context(self.config.one_px, name)
+
     def _mode(self, name: str) -> str:
         return self.config.readonly_mode if names.is_context(self.config.one_px, name) else "rw"
 
