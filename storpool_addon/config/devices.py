@@ -20,7 +20,8 @@ _MOST_PORTS = 200
 _MOST_MIB = 1 << 30
 # Of QEMU's machines with the most.
 _MOST_CPUS = 4096
-_MAC = re.compile(r"[0-9a-fA-F][02468aAcCeE](?::[0-9a-fA-F]{2}){5}", re.ASCII)
+# Compiled when a VM has the attribute: every script reads this module.
+_MAC = r"[0-9a-fA-F][02468aAcCeE](?::[0-9a-fA-F]{2}){5}"
 _ACCELERATION = ("accel2d", "accel3d", "rendernode")
 _NUMBERS = ("ram", "vram", "vram64", "vgamem", "heads")
 _ACCELERATIONS = {"accel2d": ("yes", "no"), "accel3d": ("yes", "no")}
@@ -59,7 +60,7 @@ def _override(text: str) -> bool | None:
 def _macs(text: str) -> tuple[str, ...]:
     """Addresses with commas between them; an empty one is for a device that is left alone."""
     found = tuple(each.strip() for each in text.split(",")) if text else ()
-    if not all(not each or _MAC.fullmatch(each) for each in found):
+    if not all(not each or re.fullmatch(_MAC, each) for each in found):
         raise ValueError(text)
     return found
 

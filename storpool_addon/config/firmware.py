@@ -11,11 +11,11 @@ from storpool_addon.config.key import Attribute
 
 _YES_NO = ("yes", "no")
 _LOADER = {"readonly": _YES_NO, "type": ("rom", "pflash"), "secure": _YES_NO, "stateless": _YES_NO}
-_FILE_NAME = re.compile(r"[A-Za-z0-9_+\-][A-Za-z0-9_.+\-]{0,200}", re.ASCII)
+# Patterns are compiled when a VM has the attribute: every script reads this module.
+_FILE_NAME = r"[A-Za-z0-9_+\-][A-Za-z0-9_.+\-]{0,200}"
 # libvirt's schema of domains takes these, and checks the form of the two.
 _UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
-_SYSTEM_UUID = re.compile(_UUID, re.ASCII)
-_DATE = re.compile(r"(?:0[1-9]|1[0-2])/(?:0[1-9]|[12][0-9]|3[01])/(?:[0-9]{2}|[0-9]{4})", re.ASCII)
+_DATE = r"(?:0[1-9]|1[0-2])/(?:0[1-9]|[12][0-9]|3[01])/(?:[0-9]{2}|[0-9]{4})"
 _SMBIOS = {
     "BIOS": ("vendor", "version", "date", "release"),
     "SYSTEM": ("manufacturer", "product", "version", "serial", "uuid", "sku", "family"),
@@ -65,7 +65,7 @@ def _nvram(text: str) -> Nvram | None:
     only({name: value for name, value in given.items() if name != "template"}, {"type": ("file", "block")})
     template = given.get("template", "")
     file = found.text or template.rpartition("/")[2]
-    if not _FILE_NAME.fullmatch(file) or ".." in template.split("/"):
+    if not re.fullmatch(_FILE_NAME, file) or ".." in template.split("/"):
         raise ValueError(text)
     return Nvram(file, template, given.get("type", ""))
 
@@ -83,8 +83,8 @@ def _entries(text: str, names: tuple[str, ...]) -> Mapping[str, str]:
 
 
 def _is_form_of(name: str, value: str) -> bool:
-    form = {"date": _DATE, "uuid": _SYSTEM_UUID}.get(name)
-    return form is None or bool(form.fullmatch(value))
+    form = {"date": _DATE, "uuid": _UUID}.get(name)
+    return form is None or bool(re.fullmatch(form, value))
 
 
 def _smbios(block: str) -> Attribute[Mapping[str, str]]:
@@ -106,7 +106,7 @@ def _strings(text: str) -> tuple[str, ...]:
 
 
 def _uuid(text: str) -> str:
-    if text and not re.fullmatch(rf"{_UUID}|[0-9a-fA-F]{{32}}", text, re.ASCII):
+    if text and not re.fullmatch(rf"{_UUID}|[0-9a-fA-F]{{32}}", text):
         raise ValueError(text)
     return text
 

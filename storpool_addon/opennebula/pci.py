@@ -8,7 +8,7 @@ from typing import NamedTuple
 from storpool_addon.opennebula.xml import Node
 
 # Domain, bus, slot and function in hexadecimal, as `lspci` writes them.
-_PART = re.compile(r"(?:0x)?([0-9a-fA-F]{1,8})", re.ASCII)
+_PART = r"(?:0x)?([0-9a-fA-F]{1,8})"
 
 
 class PciAddress(NamedTuple):
@@ -22,7 +22,7 @@ class PciAddress(NamedTuple):
     @classmethod
     def of(cls, domain: str, bus: str, slot: str, function: str) -> PciAddress | None:
         """Of hexadecimal texts, with 0x or without; None when one is no number."""
-        found = [_PART.fullmatch(each.strip()) for each in (domain, bus, slot, function)]
+        found = [re.fullmatch(_PART, each.strip()) for each in (domain, bus, slot, function)]
         numbers = [int(each[1], 16) for each in found if each]
         return cls(*numbers) if len(numbers) == len(found) else None
 
