@@ -17,7 +17,7 @@ from storpool_addon.opennebula.protocol import Action, parse_arguments, protocol
 BUG = 3
 # A document of oned is some hundred kB at the most; this is a guard, not a limit that anyone meets.
 MAX_STDIN = 64 << 20
-# An action ends before its few cycles of garbage matter; looking for them while `requests` is imported takes
+# An action ends before its few cycles of garbage matter; looking for them while modules are imported takes
 # a fortieth of its time. An import that runs for hours still gets its collections.
 GC_THRESHOLD = 100_000
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -134,7 +134,7 @@ def pauses(endpoints: int) -> Iterator[float]:
     while True:
         for _ in range(endpoints - 1):
             yield 0.0
-        # Not before the first call: it takes time to import, and `requests` has imported it by then.
+        # Not before it is needed: it takes time to import.
         from random import uniform
 
         yield uniform(pause_s / 2, pause_s)

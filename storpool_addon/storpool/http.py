@@ -87,7 +87,7 @@ class Transport:
     @property
     def _wire(self) -> Wire:
         if self._lazy_wire is None:
-            # `requests` takes longer to import than everything else that a script does before its first call.
+            # http.client takes longer to import than all else that a script does before its first call.
             from storpool_addon.storpool.wire import Wire
 
             self._lazy_wire = Wire(self._endpoint)

@@ -1,4 +1,7 @@
-"""One HTTP exchange, with `requests`: no proxies, a connection of its own, a deadline for all of it."""
+"""One HTTP exchange: no proxies, a connection of its own, a deadline for all of it.
+
+With the standard library's client: what an action waits for first is the import of its HTTP library.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,16 @@ import http.client
 import io
 import re
 import socket
-import ssl
 import time
-from typing import Any
-
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import exceptions as urllib3_errors
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from storpool_addon.errors import ConfigError, StorPoolLost, StorPoolNonsense, StorPoolUnreachable
 from storpool_addon.storpool.answer import Answer, one_line
 from storpool_addon.storpool.endpoints import Endpoint
+
+if TYPE_CHECKING:
+    import ssl
 
 _CHUNK = 1 << 20
 _LENGTH = re.compile("[0-9]{1,18}")
@@ -48,7 +48,7 @@ class _Raw(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """urllib3's read timeout is for each recv; here it is for status line, headers and body together."""
+    """A socket's timeout is for each read; here it is for status line, headers and body together."""
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
@@ -62,39 +62,12 @@ class _Response(http.client.HTTPResponse):
         self.will_close = True
 
 
-class _Connection(HTTPConnection):
-    response_class = _Response
-
-
-class _TlsConnection(HTTPSConnection):
-    response_class = _Response
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-
-
 class Wire:
     """The way to one cluster's API."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.mount("http://", _Adapter())
-        self._session.mount("https://", _Adapter())
-        if endpoint.ca_file is not None:
-            _check_certificates(endpoint.ca_file)
-            self._session.verify = endpoint.ca_file
+        self._ca_file = endpoint.ca_file
+        self._context: ssl.SSLContext | None = None if self._ca_file is None else _trusting(self._ca_file)
         self._headers = {
             "Authorization": f"Storpool v1:{endpoint.token}",
             "Accept-Encoding": "identity",
@@ -110,81 +83,80 @@ class Wire:
         came, StorPoolNonsense for one that is too large, ConfigError for a certificate that is not trusted;
         their texts say only why.
         """
-        request = requests.PreparedRequest()
-        request.prepare(method=method, url=url, headers=self._headers, data=body)
+        connection = self._connection(url, connect_s)
         try:
-            with self._session.send(
-                request, stream=True, timeout=(connect_s, answer_s), allow_redirects=False
-            ) as response:
-                return Answer(response.status_code, _body(response, max_bytes))
-        except requests.exceptions.RequestException as error:
-            raise _failure(error, url) from None
-        except urllib3_errors.HTTPError as error:
+            _connect(connection, url)
+            connection.sock.settimeout(answer_s)
+            connection.request(method, _path(url), body, self._headers)
+            with connection.getresponse() as response:
+                return Answer(response.status, _body(response, max_bytes))
+        except (OSError, http.client.HTTPException) as error:
             raise StorPoolLost(_reason(error)) from None
+        finally:
+            connection.close()
+
+    def _connection(self, url: str, timeout_s: float) -> http.client.HTTPConnection:
+        parts = urlsplit(url)
+        connection: http.client.HTTPConnection
+        if parts.scheme == "https":
+            if self._context is None:
+                self._context = _trusting(None)
+            connection = http.client.HTTPSConnection(
+                parts.hostname or "", parts.port, timeout=timeout_s, context=self._context
+            )
+        else:
+            connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+        connection.response_class = _Response
+        return connection
 
 
-def _check_certificates(ca_file: str) -> None:
+def _trusting(ca_file: str | None) -> ssl.SSLContext:
+    """What trusts the certificates in a file, the system's without one."""
+    import ssl
+
     try:
-        ssl.create_default_context(cafile=ca_file)
+        return ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         text = f"SP_API_CA_FILE {ca_file} cannot be used: {error.strerror or error}; it must be a PEM file"
         raise ConfigError(text) from None
 
 
-def _body(response: requests.Response, max_bytes: int) -> bytes:
+def _connect(connection: http.client.HTTPConnection, url: str) -> None:
+    try:
+        connection.connect()
+    except OSError as error:
+        text = _reason(error)
+        # ssl.SSLCertVerificationError, without the import of ssl.
+        if hasattr(error, "verify_message"):
+            raise ConfigError(
+                f"{url}: the certificate is not trusted ({text}); check SP_API_CA_FILE and SP_API_HTTP_HOST"
+            ) from None
+        raise StorPoolUnreachable(text) from None
+
+
+def _path(url: str) -> str:
+    """All that follows the host: the name of a volume may begin with what is a fragment to others."""
+    return "/" + url.partition("://")[2].partition("/")[2]
+
+
+def _body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
-    for part in response.raw.stream(_CHUNK, decode_content=False):
+    while part := response.read(_CHUNK):
         parts.append(part)
         size += len(part)
         if size > max_bytes:
             raise StorPoolNonsense(f"StorPool's answer is larger than {max_bytes} bytes")
     expected = response.headers.get("Content-Length", "")
-    # urllib3 checks this by itself only since its version 2.
+    # http.client lets a part that ends too early pass when it is asked for parts.
     if _LENGTH.fullmatch(expected) and size < int(expected):
         raise StorPoolLost(f"the answer ended after {size} of {expected} bytes")
     return b"".join(parts)
 
 
-def _failure(error: requests.exceptions.RequestException, url: str) -> StorPoolUnreachable | ConfigError:
-    reason = _innermost(error)
-    text = _reason(error)
-    if isinstance(reason, ssl.CertificateError) or "CERTIFICATE_VERIFY_FAILED" in str(reason):
-        return ConfigError(
-            f"{url}: the certificate is not trusted ({text}); check SP_API_CA_FILE and SP_API_HTTP_HOST"
-        )
-    if isinstance(error, requests.exceptions.ConnectTimeout) or _never_connected(error):
-        return StorPoolUnreachable(text)
-    return StorPoolLost(text)
-
-
-def _never_connected(error: BaseException) -> bool:
-    return any(isinstance(each, urllib3_errors.NewConnectionError) for each in _causes(error))
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    # requests and urllib3 put the cause in `reason`, in `args` or in `__cause__`, as the case may be.
-    found = [error]
-    for each in found:
-        inner = [getattr(each, "reason", None), each.__cause__, each.__context__, *each.args]
-        found += [one for one in inner if isinstance(one, BaseException) and one not in found]
-    return found
-
-
-def _innermost(error: BaseException) -> BaseException:
-    system = [each for each in _causes(error) if isinstance(each, OSError) and not _is_wrapper(each)]
-    return system[-1] if system else _causes(error)[-1]
-
-
-def _is_wrapper(error: BaseException) -> bool:
-    return isinstance(error, requests.exceptions.RequestException)
-
-
-def _reason(error: BaseException) -> str:
-    # The system's own words where there are any; a wrapper's text holds object addresses.
-    innermost = _innermost(error)
-    if isinstance(innermost, (socket.timeout, urllib3_errors.TimeoutError)):
+def _reason(error: Exception) -> str:
+    if isinstance(error, socket.timeout):
         return "no answer in time"
-    if isinstance(innermost, http.client.RemoteDisconnected):
+    if isinstance(error, http.client.RemoteDisconnected):
         return "the connection was closed without an answer"
-    return one_line(getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__)
+    return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-import responses
 
 from storpool_addon.errors import StorPoolNonsense, UsageError
 from storpool_addon.storpool import (
@@ -20,9 +19,11 @@ from storpool_addon.storpool import (
     Reassign,
     SnapshotCreated,
 )
+from tests.storpool.servers import RawServer, say
+from tests.storpool.servers import data as answer
+from tests.storpool.servers import error as refusal
 from tests.storpool.volumes import SNAPSHOT, VOLUME
 
-BASE = "http://sp:81/ctrl/1.0/"
 OK = {"ok": True, "generation": 7}
 SPACE = {**VOLUME, "storedSize": 1, "spaceUsed": 2}
 CLIENT = {"id": 11, "generation": 5, "clientGeneration": 5, "configStatus": "ok", "delay": 0}
@@ -236,16 +237,11 @@ WRITES = {
 def ask(case: Case, method: str, *, multicluster: bool = False, data: Any = None) -> Any:
     """Make the call against its answer, and check that it was the only request."""
     path = ("MultiCluster/" if multicluster and case.wide else "") + case.path
-    with responses.RequestsMock() as web:
-        web.add(method, BASE + path, json={"generation": 7, "data": case.data if data is None else data})
-        result = case.call(Api(Endpoint(("sp",), 81, "1"), multicluster=multicluster))
-        assert len(web.calls) == 1
-        sent = web.calls[0].request
-        assert sent.url == BASE + path
-        if method == "POST":
-            assert json.loads(sent.body or b"") == case.body
-        else:
-            assert not sent.body
+    with RawServer([say(answer(case.data if data is None else data))]) as server:
+        result = case.call(Api(server.endpoint, multicluster=multicluster))
+    assert server.heads == [f"{method} /ctrl/1.0/{path} HTTP/1.1"]
+    (body,) = server.bodies
+    assert json.loads(body) == case.body if method == "POST" else body == b""
     return result
 
 
@@ -275,10 +271,11 @@ def test_every_method_is_in_a_table() -> None:
     "name", ["volume_delete", "volume_update", "volumes_reassign_wait", "snapshot_delete"]
 )
 def test_a_change_must_be_confirmed(name: str, data: Any) -> None:
-    with responses.RequestsMock() as web:
-        web.add("POST", BASE + WRITES[name].path, json={"data": data})
-        with pytest.raises(StorPoolNonsense, match="neither that it is done nor why not"):
-            WRITES[name].call(Api(Endpoint(("sp",), 81, "1")))
+    with (
+        pytest.raises(StorPoolNonsense, match="neither that it is done nor why not"),
+        RawServer([say(answer(data))]) as server,
+    ):
+        WRITES[name].call(Api(server.endpoint))
 
 
 RESULTS: list[tuple[str, Any, Any]] = [
@@ -347,10 +344,9 @@ def test_a_client_that_is_not_in_the_answer_is_nonsense() -> None:
 
 def test_error_texts_stay_short_whatever_the_number_of_objects() -> None:
     items = [Reassign(volume=f"one-img-{number}", detach="all") for number in range(500)]
-    with responses.RequestsMock() as web:
-        web.add("POST", BASE + "VolumesReassignWait", json={"error": {"name": "busy", "descr": "open"}})
-        with pytest.raises(
-            Exception, match=r"VolumesReassignWait one-img-0, one-img-1, .*….*: open"
-        ) as caught:
-            Api(Endpoint(("sp",), 81, "1")).volumes_reassign_wait(items)
+    with (
+        RawServer([say(refusal("busy", "open"))]) as server,
+        pytest.raises(Exception, match=r"VolumesReassignWait one-img-0, one-img-1, .*….*: open") as caught,
+    ):
+        Api(server.endpoint).volumes_reassign_wait(items)
     assert len(str(caught.value)) < 300
