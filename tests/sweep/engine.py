@@ -25,6 +25,8 @@ from tests.sweep.watch import Watch
 # What a call that fails for good may take, and what one on a busy machine may take.
 IMPATIENT_S, PATIENT_S = 1, 60
 _PATIENCE_AFTER_KILL_S = 5.0
+# Faults that a row meets by default.
+_MOST = 6
 _numbers = itertools.count()
 
 
@@ -144,31 +146,40 @@ def _acting(calls: list[Call], methods: list[str]) -> Iterator[int]:
             yield number
 
 
-def faults(known: Standard, *, full: bool) -> Iterator[Fault]:
+def faults(known: Standard, *, full: bool) -> list[Fault]:
     """What is to go wrong: at each call, before and, where it changes something, after the other side acted.
 
     A call that fails once may be repeated within the run, one that fails for good ends it. Without `full` the
-    kinds take turns from call to call, and three of four calls that only ask are left out.
+    kinds take turns from call to call, three of four calls that only ask are left out, and so are some of the
+    calls of a long run.
     """
-    for number in range(1, len(known.calls) + 1):
-        kinds = [Fault(number, BEFORE, FAIL, persistent=True)]
-        if number in known.acting:
-            kinds = [
-                Fault(number, AFTER, KILL),
-                Fault(number, AFTER, FAIL, persistent=True),
-                Fault(number, AFTER, FAIL),
-                *kinds,
-            ]
-        kinds += [Fault(number, BEFORE, KILL)]
-        kinds += [Fault(number, BEFORE, FAIL)] if full else []
-        # Rows of the same beginning do not all meet the same.
-        turn = number + len(known.calls)
-        if full:
-            yield from kinds
-        elif number in known.acting:
-            yield kinds[turn % 4]
-        elif turn % 4 == 0:
-            yield kinds[turn // 4 % 2]
+    numbers = range(1, len(known.calls) + 1)
+    if full:
+        return [each for number in numbers for each in _kinds(known, number)]
+    # Rows of the same beginning do not all meet the same.
+    turns = [(number, number + len(known.calls)) for number in numbers]
+    met = [(number, turn) for number, turn in turns if number in known.acting or turn % 4 == 0]
+    step = -(-len(met) // _MOST)
+    return [_in_turn(known, number, turn) for number, turn in met[len(known.calls) % step :: step]]
+
+
+def _kinds(known: Standard, number: int) -> list[Fault]:
+    """All that can befall a call."""
+    before = [Fault(number, BEFORE, how) for how in (FAIL, KILL)]
+    kinds = [Fault(number, BEFORE, FAIL, persistent=True), *before]
+    if number in known.acting:
+        after = [Fault(number, AFTER, how) for how in (FAIL, KILL)]
+        kinds += [Fault(number, AFTER, FAIL, persistent=True), *after]
+    return kinds
+
+
+def _in_turn(known: Standard, number: int, turn: int) -> Fault:
+    """What befalls a call by default: nothing that passes before the other side acted is among it."""
+    kinds = [each for each in _kinds(known, number) if each.when == AFTER or each.persistent]
+    if number not in known.acting:
+        kinds.append(Fault(number, BEFORE, KILL))
+        turn //= 4
+    return kinds[turn % len(kinds)]
 
 
 def problems(row: Row, place: Place, known: Standard, fault: Fault) -> list[str]:

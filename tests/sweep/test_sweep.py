@@ -71,7 +71,7 @@ def test_every_call_may_fail(known: Known, place: Place, crew: ThreadPoolExecuto
         wrong = engine.problems(known.row, place, known.run, fault)
         return [f"{known.row.name}: {fault} ({call.kind} {call.what}): {line}" for line in wrong]
 
-    faults = list(engine.faults(known.run, full=FULL))
+    faults = engine.faults(known.run, full=FULL)
     lines = [line for wrong in crew.map(problems, faults) for line in wrong]
     assert not lines, f"{len(lines)} problems in {len(faults)} cases\n" + "\n".join(lines)
 
