@@ -30,7 +30,7 @@ uri=$(set +eu; [ ! -r "$kvmrc" ] || . "$kvmrc" >/dev/null 2>&1; echo "${LIBVIRT_
 tell() { LC_ALL=C virsh --connect "$uri" "$@" </dev/null; }
 mkdir -p -- "$home"
 exec 9<"$home"
-flock -w 60 9 || [ $? -ne 1 ] || fail "another action is at work on $home"
+flock -w 600 9 || [ $? -ne 1 ] || fail "another action is at work on $home"
 attempt() {
     local script=$remotes/vmm/kvm/$1 code=0
     shift

@@ -17,15 +17,21 @@ DIRECTORY = "/var/tmp/libvirt"
 # One domain: its XML in `domain`, its disks in `disks`. `fail-WORD`: that many calls of the word fail.
 VIRSH = r"""#!/bin/bash
 mkdir -p /var/tmp/libvirt; cd /var/tmp/libvirt
+if [[ $2 == qemu+ssh://* ]]; then
+    host=${2#*//}; exec ssh "${host%/system}" virsh --connect qemu:///system "${@:3}"
+fi
 [ "$1" = --connect ] && shift 2
 echo "$*" >>calls
 why() { echo "error: $1" >&2; exit 1; }
 if [ -s "fail-$1" ]; then sed -i 1d "fail-$1"; why "$1 was told to fail"; fi
-case $1 in create | restore | save-image-dumpxml) ;; *)
+case $1 in create | list | restore | save-image-dumpxml) ;; *)
     [ -e domain ] || why "failed to get domain '$2'";;
 esac
 case $1 in
     domstate) echo running;;
+    list) [ ! -e domain ] || echo "$(cat uuid) one-42";;
+    migrate) host=${4#*//} all="$*" new=domain; [[ $all != *--xml* ]] || new=${all##*--xml }
+        ssh "${host%/system}" "mkdir -p $PWD; cat >$PWD/domain; echo $3 >$PWD/uuid" <"$new"; rm domain;;
     domuuid) grep -o '<uuid>[^<]*' domain | cut -c 7-;;
     dumpxml) cat domain;;
     domblklist) printf ' Type Device Target Source\n-----\n'; cat disks 2>/dev/null || true;;
@@ -52,6 +58,7 @@ SCRIPTS = {
     "detach_disk": 'cd /var/tmp/libvirt; grep -q " $3 " disks || failed; sed -i "/ $3 /d" disks\n',
     "save": '[ ! -f "$2" ] || [ -L "$2" ] || mv "$2" "$2.1"\nv save "$1" "$2" || failed\n',
     "restore": 'v save-image-dumpxml "$1" >"$1.xml" && v restore "$1" || failed\nrm "$1" "$1.xml"\n',
+    "migrate": 'v migrate --live "$1" "qemu+ssh://$2/system" || failed\n',
     "deploy": 'cp /var/tmp/libvirt/stdin "$1"; v create "$1" || failed; v domuuid one-42\n',
 }
 
@@ -72,6 +79,7 @@ class Hypervisor:
     def runs(self, host: str, *disks: str, uuid: str = "0-0") -> None:
         """A domain runs on the host. disks: lines of domblklist."""
         self.write(host, "domain", f"<domain><uuid>{uuid}</uuid></domain>")
+        self.write(host, "uuid", uuid)
         self.write(host, "disks", "".join(f" {disk}\n" for disk in disks))
 
     def ends(self, host: str) -> None:
