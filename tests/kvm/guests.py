@@ -33,6 +33,11 @@ def end(lab: Lab, vm: Vm) -> None:
     lab.do(lab.vms.cancel_prolog(vm))
 
 
+def volumes(lab: Lab, vm: Vm) -> set[str]:
+    """All that is a VM's on StorPool."""
+    return {name for name in cloud.volumes(lab) if f"-{vm.id}-" in name}
+
+
 def holders(lab: Lab, vm: Vm) -> set[str]:
     """The hosts that hold each of the VM's disks, and may write to it."""
     found = [where for name, where in cloud.attached(lab).items() if f"-{vm.id}-" in name]
@@ -76,21 +81,27 @@ def disks(lab: Lab, vm: Vm) -> set[str]:
     return {line.split()[0] for line in lines}
 
 
-def calls(lab: Lab, steps: Steps[T], name: str) -> list[int]:
-    """Run all of a verb; the numbers of those calls of its script `name` that go to a host."""
-    found: list[int] = []
+def calls(lab: Lab, steps: Steps[T], *names: str) -> dict[str, list[int]]:
+    """Run all of a verb; the numbers of those calls of some of its scripts that change where things are."""
+    found: dict[str, list[int]] = {}
 
     def seen(command: Command, result: Result) -> None:
-        if command.script.endswith(f"/{name}"):
-            found.extend(number for number, call in enumerate(result.calls, 1) if call.kind == "ssh")
+        if (name := command.script.rpartition("/")[2]) in names:
+            what = [call.kind == "ssh" or "Reassign" in call.what for call in result.calls]
+            found[name] = [number for number, counts in enumerate(what, 1) if counts]
 
     lab.do(steps, seen)
     return found
 
 
-def killed(lab: Lab, command: Command, numbers: list[int]) -> None:
-    """Run a script that is killed after one of these calls, again for the next, and at last to its end."""
-    for number in numbers:
-        lab.run(command, Fault(number, "after", "kill"))
-    result = lab.run(command)
-    assert result.exit_code == 0, result.stderr
+def killed(lab: Lab, steps: Steps[T], numbers: dict[str, list[int]]) -> None:
+    """Run all of a verb, and some of its scripts several times: killed after one of these calls, after the
+    next, and at last to their end.
+    """
+    for name, after in numbers.items():
+        command = lab.until(steps, name.partition(".")[0])
+        for number in after:
+            lab.run(command, Fault(number, "after", "kill"))
+        result = lab.run(command)
+        assert result.exit_code == 0, result.stderr
+    lab.do(steps)
