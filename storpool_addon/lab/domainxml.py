@@ -4,6 +4,7 @@ tabs, and the VM's RAW text at the end.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from xml.sax.saxutils import escape, quoteattr
 
@@ -145,4 +146,8 @@ def _metadata(vm: Vm) -> Iterator[str]:
     yield f'\t<metadata>\n\t\t<one:vm xmlns:one="{ONE}">'
     yield f"\t\t\t<one:system_datastore>{vm.home}</one:system_datastore>"
     yield f"\t\t\t<one:name>{escape(vm.name)}</one:name>"
+    yield "\t\t\t<one:uname>alice</one:uname>\n\t\t\t<one:uid>2</one:uid>"
+    yield "\t\t\t<one:gname>users</one:gname>\n\t\t\t<one:gid>1</one:gid>"
+    yield "\t\t\t<one:stime>1769000900</one:stime>"
+    yield f"\t\t\t<one:deployment_time>{int(time.time())}</one:deployment_time>"
     yield "\t\t</one:vm>\n\t</metadata>"

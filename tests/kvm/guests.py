@@ -17,12 +17,11 @@ TIMEOUT_S = 60.0
 T = TypeVar("T")
 
 
-def started(lab: Lab, *, context: bool = False, **attributes: str) -> Vm:
-    """A VM that runs on node1 from its first disk; another one is volatile. attributes: of its template."""
+def created(lab: Lab) -> Vm:
+    """A VM that boots from its first disk, and has a volatile one and a context."""
     image = lab.give_image(size_mib=16, content=SECTOR)
-    vm = lab.vms.create(image, Volatile(16), context=context)
-    vm.attributes.update(MEMORY="32", **attributes)
-    lab.do(lab.vms.deploy(vm, "node1"))
+    vm = lab.vms.create(image, Volatile(16))
+    vm.attributes["MEMORY"] = "32"
     return vm
 
 

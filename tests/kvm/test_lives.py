@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
 from storpool_addon.lab.command import StepFailed
+from storpool_addon.lab.conductor import Fault
 from storpool_addon.lab.hosts import Host
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import DONE, Vm
@@ -17,6 +19,7 @@ from tests.tm import cloud
 
 pytestmark = pytest.mark.xdist_group("libvirt")
 OURS = {
+    "deploy": "deploy-tweaks",
     "attach_disk": "attach_disk.storpool",
     "detach_disk": "detach_disk.storpool",
     "save": "tmsave",
@@ -43,7 +46,31 @@ def vm(lab: Lab) -> Vm:
         if lab.domains.where(vm) == {"node1": "running"}:
             return vm
         guests.end(lab, vm)
-    return guests.started(lab)
+    vm = guests.created(lab)
+    lab.do(lab.vms.deploy(vm, "node1"))
+    return vm
+
+
+def test_a_start_that_is_killed(lab: Lab) -> None:
+    """The context is a volume, which QEMU takes for a device only; a repeat finds what runs."""
+    vm = guests.created(lab)
+    steps = lab.vms.deploy(vm, "node1")
+    command = lab.until(steps, "deploy-tweaks")
+    first = lab.run(command)
+    ssh = [number for number, call in enumerate(first.calls, 1) if call.kind == "ssh"]
+    lab.domains.virsh("node1", "destroy", f"one-{vm.id}")
+    assert lab.run(command, Fault(ssh[-1], "after", "kill")).exit_code == -9
+    result = lab.run(command)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.split() == [lab.domains.virsh("node1", "domuuid", f"one-{vm.id}")]
+    with suppress(StopIteration):
+        steps.send(result)
+    seen = lab.hosts.nodes["node1"].run(
+        f"grep -o '^<VM>' {vm.home}/vm.xml; grep -o '^<DATA[A-Z]*>' {vm.home}/ds.xml"
+    )
+    assert seen.stdout.split() == ["<VM>", "<DATASTORE>"]
+    lab.do(lab.vms.update_context(vm, COLOUR="blue"))
+    assert guests.disks(lab, vm) == {"vda", "vdb", "sda"}
 
 
 def test_hot_plug(lab: Lab, vm: Vm) -> None:
@@ -52,13 +79,13 @@ def test_hot_plug(lab: Lab, vm: Vm) -> None:
     image.attributes["DEV_PREFIX"] = "sd"
     guests.killed(lab, lab.vms.attach_disk(vm, image), {"attach_disk.storpool": [1]})
     number = max(vm.disks)
-    assert guests.disks(lab, vm) == {"vda", "vdb", "sdc"}
+    assert guests.disks(lab, vm) == {"vda", "vdb", "sda", "sdd"}
     lab.do(lab.vms.resize_disk(vm, number, 12))
-    info = lab.domains.virsh("node1", "domblkinfo", f"one-{vm.id}", "sdc").split()
+    info = lab.domains.virsh("node1", "domblkinfo", f"one-{vm.id}", "sdd").split()
     assert info[:2] == ["Capacity:", str(12 << 20)]
     guests.killed(lab, lab.vms.detach_disk(vm, number), {"detach_disk.storpool": [1]})
-    assert guests.disks(lab, vm) == {"vda", "vdb"}
-    assert number not in vm.disks and len(guests.volumes(lab, vm)) == 2
+    assert guests.disks(lab, vm) == {"vda", "vdb", "sda"}
+    assert number not in vm.disks and len(guests.volumes(lab, vm)) == 3
 
 
 def test_a_vm_moves_while_it_runs(lab: Lab, vm: Vm) -> None:
