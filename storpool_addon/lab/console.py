@@ -12,6 +12,18 @@ BOOT_S, COMMAND_S = 120.0, 60.0
 _REFUSED_S = 10.0
 
 
+def line(vm_id: int) -> str:
+    """Where the serial line of a VM ends on its host."""
+    return f"/var/tmp/line-{vm_id}"
+
+
+def raw(vm_id: int) -> dict[str, str]:
+    """The RAW of a VM's template that gives it this serial line."""
+    source = f"<source mode='bind' path='{line(vm_id)}'/>"
+    device = f"<serial type='unix'>{source}<target port='0'/></serial>"
+    return {"TYPE": "kvm", "DATA": f"<devices>{device}</devices>"}
+
+
 class GuestError(Exception):
     """A guest did not answer, or a command in it failed."""
 

@@ -51,31 +51,36 @@ await() {
     return 1
 }
 
-# Mounts a file system by its label at /LABEL.
-find_label() { disk=$(blkid | grep -F "LABEL=\"$1\"" | cut -d: -f1 | head -n 1) && [ "$disk" ]; }
-attach() { await find_label "$1" && find_label "$1" && mkdir -p "/$1" && mount "$disk" "/$1"; }
+# Mounts the file system of a disk, as soon as that is there.
+attach() { await test -b "/dev/$1" && mkdir -p "/$2" && mount "/dev/$1" "/$2"; }
 
 # Writes a file and is sure that it is on the disk.
 store() { printf '%s' "$2" >"$1" && sync; }
 
-# Counts in memory, and keeps each number in a file that it reads back from the disk itself.
+rewrite() {
+    dd if=/run/written of="$1" bs=512 conv=notrunc,fsync && dd if="$1" of=/run/read bs=512 iflag=direct
+}
+
+# Begins to count in memory; each number is written to a file, and read back from the disk itself.
 count() {
-    n=0
-    while :; do
+    rm -f /run/end
+    while [ ! -e /run/end ]; do
         n=$((n + 1))
         printf '%0511d\n' "$n" >/run/written
-        dd if=/run/written of="$1" bs=512 conv=notrunc,fsync 2>>/run/faults
-        dd if="$1" of=/run/read bs=512 count=1 iflag=direct 2>>/run/faults
-        cmp /run/written /run/read >>/run/wrong 2>&1
+        rewrite "$1" 2>/run/said || { cat /run/said >>/run/wrong; break; }
+        cmp /run/written /run/read >>/run/wrong 2>&1 || break
         echo "$n" >/run/count
-        usleep 20000
-    done
+        usleep 100000
+    done &
 }
+counted() { cat /run/count; }
+goes_on() { last=$(counted) && await is_past "$last" && counted; }
+is_past() { [ "$(counted)" -gt "$1" ]; }
+end_count() { touch /run/end && wait "$!" && counted; }
 
 # What went wrong so far: nothing, or lines.
 wrong() {
     cat /run/wrong 2>/dev/null
-    grep -v -e '^[0-9+]* records' -e copied /run/faults 2>/dev/null
     dmesg | grep -iE 'I/O error|EXT4-fs (error|warning)|hung task|soft lockup|BUG:' || true
 }
 
