@@ -37,6 +37,7 @@ ROWS = [
     *shared_rows.ROWS,
     *(shared_rows.MORE if FULL else ()),
     *vm_snapshot_rows.ROWS,
+    *(vm_snapshot_rows.MORE if FULL else ()),
     *datastore_rows.ROWS,
 ]
 BY_NAME = {row.name: row for row in ROWS}
