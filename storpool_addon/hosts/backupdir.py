@@ -23,9 +23,18 @@ STALL_S = 900.0
 END_S = 30.0
 REMOVE_TIMEOUT_S = 600.0
 REPORT_EVERY_S = 5.0
-PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "onhost", "export.py")
-# The program and its job come on standard input, which is held open: it ends when we do.
-_BOOT = "import sys; i = sys.stdin.buffer; exec(compile(i.read(int(i.readline())), 'export', 'exec'))"
+ONHOST = "storpool_addon.onhost"
+# The program, in the order in which one part needs another; the last one's main() is the whole.
+_PARTS = ("source", "threads", "qcow2", "increment", "whole", "export")
+# The program and its job come on standard input, which is held open: it ends when we do. Each part becomes a
+# module under its full name: for one that is known an import looks for no package around it.
+BOOT = """
+import json, sys, types
+for name, text in json.loads(sys.stdin.buffer.readline().decode()):
+    part = sys.modules[name] = types.ModuleType(name)
+    exec(compile(text, name, "exec"), part.__dict__)
+part.main()
+"""
 # Every client of StorPool has a Python of StorPool's; Enterprise Linux 8 has one that is on no PATH.
 _RUN = (
     PRELUDE
@@ -102,7 +111,7 @@ def fill(
     _check(place.directory)
     shell = place.shell
     devices = [path for disk in disks for path in (disk.device, disk.base) if path]
-    argv = shell.command(_RUN, place.nice, place.ionice, _BOOT, *devices, timeout_s=TIMEOUT_S)
+    argv = shell.command(_RUN, place.nice, place.ionice, BOOT, *devices, timeout_s=TIMEOUT_S)
     child = processes.start(argv, stdin=subprocess.PIPE)
     try:
         _send(child, _order(place.directory, files, disks), shell, what)
@@ -138,12 +147,20 @@ def _check(directory: str) -> str:
 
 
 def _order(directory: str, files: Mapping[str, bytes], disks: Iterable[Disk]) -> bytes:
-    """What standard input begins with: the program's length, the program, the job."""
-    with open(PROGRAM, "rb") as source:
-        program = source.read()
+    """What standard input begins with: the program, and the job."""
     packed = {name: b64encode(content).decode() for name, content in files.items()}
     job = {"directory": directory, "files": packed, "disks": [disk._asdict() for disk in disks]}
-    return b"%d\n%s%s\n" % (len(program), program, json.dumps(job).encode())
+    return b"%s%s\n" % (program(), json.dumps(job).encode())
+
+
+def program() -> bytes:
+    """What BOOT reads and becomes: one line."""
+    directory = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "onhost")
+    parts = []
+    for name in _PARTS:
+        with open(os.path.join(directory, f"{name}.py"), encoding="utf-8") as source:
+            parts.append((f"{ONHOST}.{name}", source.read()))
+    return json.dumps(parts).encode() + b"\n"
 
 
 def _send(child: subprocess.Popen[bytes], data: bytes, shell: Shell, what: str) -> None:

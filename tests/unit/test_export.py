@@ -25,11 +25,11 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 def started(directory: Path, *disks: dict[str, str], path: str = "") -> Iterator[subprocess.Popen[bytes]]:
     """The program, with its job given and its input held open. path: where it finds programs first."""
     job = {"directory": str(directory / "backup"), "files": {"vm.xml": "PFZNLz4K"}, "disks": disks}
-    argv, pipe = [sys.executable, "-I", "-S", backupdir.PROGRAM], subprocess.PIPE
+    argv, pipe = [sys.executable, "-I", "-S", "-c", backupdir.BOOT], subprocess.PIPE
     environ = {"PATH": f"{path}:{os.environ['PATH']}"}
     with subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, env=environ) as child:
         assert child.stdin
-        child.stdin.write(json.dumps(job).encode() + b"\n")
+        child.stdin.write(backupdir.program() + json.dumps(job).encode() + b"\n")
         child.stdin.flush()
         yield child
 
