@@ -16,6 +16,7 @@ from storpool_addon.config.key import Given
 from storpool_addon.domain.tweaking import tweak
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.libvirtd import EMULATOR, URI, kind
+from tests import programs
 from tests.domain import golden
 
 SCHEMA = "/usr/share/libvirt/schemas/domain.rng"
@@ -31,6 +32,14 @@ def made() -> dict[str, str]:
         **{f"{case.tweak}-{case.name}": case.made() for case in golden.cases()},
         **{f"all-together-{base}": golden.all_together(base) for base in bases},
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _libvirt() -> None:
+    """One that knows all that tweaks write."""
+    version = programs.run("virsh", "--version").strip()
+    if tuple(int(each) for each in version.split(".")[:2]) < (8, 5):
+        pytest.skip(f"libvirt {version} knows no UEFI variables on a device, 8.5 does")
 
 
 @pytest.mark.skipif(not os.path.exists(SCHEMA), reason="libvirt's schemas are not installed")
