@@ -80,14 +80,14 @@ def disks(lab: Lab, vm: Vm) -> set[str]:
     return {line.split()[0] for line in lines}
 
 
-def calls(lab: Lab, steps: Steps[T], *names: str) -> dict[str, list[int]]:
-    """Run all of a verb; the numbers of those calls of some of its scripts that change where things are."""
+def calls(lab: Lab, steps: Steps[T], what: str, *names: str) -> dict[str, list[int]]:
+    """Run all of a verb; the numbers of those calls of some of its scripts that are `what`, ssh or an API call."""
     found: dict[str, list[int]] = {}
 
     def seen(command: Command, result: Result) -> None:
         if (name := command.script.rpartition("/")[2]) in names:
-            what = [call.kind == "ssh" or "Reassign" in call.what for call in result.calls]
-            found[name] = [number for number, counts in enumerate(what, 1) if counts]
+            kinds = [what in (call.kind, call.what.partition(" ")[0]) for call in result.calls]
+            found[name] = [number for number, counts in enumerate(kinds, 1) if counts]
 
     lab.do(steps, seen)
     return found

@@ -26,6 +26,8 @@ OURS = {
     "restore": "tmrestore",
 }
 
+ATTACH = "VolumesReassignWait"
+
 
 @pytest.fixture(scope="module")
 def lab(libvirt_lab: Lab) -> Iterator[Lab]:
@@ -91,7 +93,7 @@ def test_hot_plug(lab: Lab, vm: Vm) -> None:
 def test_a_vm_moves_while_it_runs(lab: Lab, vm: Vm) -> None:
     """There, and back with the scripts around it killed again and again."""
     counted = guests.counts_on(lab, vm, 20)
-    numbers = guests.calls(lab, lab.vms.live_migrate(vm, "node2"), "premigrate", "postmigrate")
+    numbers = guests.calls(lab, lab.vms.live_migrate(vm, "node2"), ATTACH, "premigrate", "postmigrate")
     assert lab.domains.where(vm) == {"node2": "running"} and guests.holders(lab, vm) == {"node2"}
     counted = guests.counts_on(lab, vm, counted)
     guests.killed(lab, lab.vms.live_migrate(vm, "node1"), numbers)
@@ -102,11 +104,11 @@ def test_a_vm_moves_while_it_runs(lab: Lab, vm: Vm) -> None:
 def test_a_vm_moves_while_it_sleeps(lab: Lab, vm: Vm) -> None:
     """Its memory is on a volume; then again on one host, the scripts killed again and again."""
     memory = f"one-sys-{vm.id}-rawcheckpoint"
-    numbers = guests.calls(lab, lab.domains.suspend(vm), "tmsave")
+    numbers = guests.calls(lab, lab.domains.suspend(vm), "ssh", "tmsave")
     assert lab.domains.where(vm) == {}
     assert lab.read_volume(memory, 16).startswith(b"LibvirtQemudSave")
     lab.do(lab.vms.migrate(vm, "node2"))
-    resumed = guests.calls(lab, lab.vms.resume(vm), "tmrestore")
+    resumed = guests.calls(lab, lab.vms.resume(vm), "ssh", "tmrestore")
     assert lab.domains.where(vm) == {"node2": "running"} and guests.holders(lab, vm) == {"node2"}
     counted = guests.counts_on(lab, vm, 20)
     assert memory not in guests.volumes(lab, vm)
@@ -176,6 +178,18 @@ def test_the_guest_dies_where_it_comes_from(lab: Lab, vm: Vm, migration: Future[
     lab.vms.poweroff(vm)
     lab.do(lab.vms.resume(vm))
     assert lab.domains.where(vm) == {"node1": "running"}
+
+
+def test_power_cut_where_the_guest_comes_from(lab: Lab, vm: Vm, migration: Future[None]) -> None:
+    """I4, I10: nothing runs, and the VM can be started on the host that is left."""
+    lab.power_off("node1")
+    lab.hosts.nodes["node2"].run(f"kill -CONT {guests.process(lab, vm, 'node2')}")
+    with pytest.raises(StepFailed):
+        migration.result()
+    assert guests.holders(lab, vm) == {"node1"}
+    lab.do(lab.vms.evacuate(vm, "node2"))
+    lab.power_on("node1")
+    assert lab.domains.where(vm) == {"node2": "running"} and guests.holders(lab, vm) == {"node2"}
 
 
 def as_root(host: Host, command: str) -> None:
