@@ -1,6 +1,5 @@
-"""What libvirt says to everything that tweaks make: its schema, and the driver that would start the domain.
-
-Guests are of type kvm for libvirt, and the emulator is the lab's; needs root.
+"""What libvirt says to everything that tweaks make: its schema, the driver that would start the domain, and two
+daemons between which one migrates. The emulator is the lab's; needs root.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def test_every_domain_is_defined(libvirt_lab: Lab) -> None:
 
 
 GUEST = f"""\
-<domain type="kvm"><name>moving</name><memory unit="MiB">32</memory><iothreads>1</iothreads>
+<domain type="KIND"><name>moving</name><memory unit="MiB">32</memory><iothreads>1</iothreads>
 <os><type machine="pc">hvm</type></os>
 <cpu mode="custom" match="exact" check="none"><model>qemu64</model>
 <feature policy="require" name="ssse3"/></cpu>
@@ -79,7 +78,7 @@ GUEST = f"""\
 @pytest.mark.xdist_group("libvirt")
 def test_a_guest_migrates_with_its_changed_domain(libvirt_lab: Lab) -> None:
     node, target = libvirt_lab.hosts.nodes["node1"], libvirt_lab.hosts.nodes["node2"]
-    node.write(f"{DIRECTORY}/moving.xml", GUEST)
+    node.write(f"{DIRECTORY}/moving.xml", GUEST.replace("KIND", kind()))
     assert node.run(f"virsh -c {URI} create {DIRECTORY}/moving.xml").returncode == 0
     running = node.run(f"virsh -c {URI} dumpxml --migratable moving").stdout
     vm, config = golden.vm_of("linux-pc", {}), Config({"GRAPHICS_LISTEN": Given("127.0.0.3", "site")})
