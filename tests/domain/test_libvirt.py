@@ -1,4 +1,4 @@
-"""What libvirt says to everything that tweaks make: its schema, the driver that would start the domain, and two
+"""What libvirt says to all that tweaks make: its schema, the driver that would start the domain, and two
 daemons between which one migrates. The emulator is the lab's; needs root.
 """
 
