@@ -37,9 +37,13 @@ if runs; then
     mv -T -- "$file.new" "$file"
     tell destroy "$domain" >&2
 fi
+[ -e "$file" ] || : >"$file"
 if [ -s "$file" ]; then echo yes; fi
 """
 )
+_IS_BETWEEN = DOMAIN + 'domain=$1\nif [ -e "$2" ] && ! runs; then echo yes; fi\n'
+_LEAVE_OFF = PRELUDE + 'rm -f -- "$1"\n'
+
 # vtpm_setup is OpenNebula's own: libvirt forgets the TPM of a domain that it does not keep.
 _BOOT = (
     DOMAIN
@@ -77,7 +81,7 @@ rm -f -- "$file"
 
 
 class Guest:
-    """The guest of a VM on its host. domain: its deploy id. file: keeps its domain while it does not run."""
+    """The guest of a VM on its host. domain: its deploy id. file: is there from its end to its next start."""
 
     def __init__(self, shell: Shell, domain: str, file: str) -> None:
         self._shell = shell
@@ -92,6 +96,15 @@ class Guest:
         """End it at once; whether it can be booted again. One that does not run any more is no error."""
         what = f"ending domain {self._domain}"
         return bool(self._shell.run(_END, self._domain, self._file, what=what, timeout_s=END_TIMEOUT_S))
+
+    def is_between(self) -> bool:
+        """Whether somebody has ended it, and nobody has started it since."""
+        what = f"looking for domain {self._domain}"
+        return bool(self._shell.run(_IS_BETWEEN, self._domain, self._file, what=what))
+
+    def leave_off(self) -> None:
+        """Nobody is to start it."""
+        self._shell.run(_LEAVE_OFF, self._file, what=f"removing {self._file}")
 
     def boot(self, devices: Sequence[str], vtpm_setup: str = "") -> None:
         """Start it anew as it was, once these devices are there. vtpm_setup: the program, if it has a TPM."""

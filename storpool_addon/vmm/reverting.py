@@ -55,15 +55,17 @@ def prepare(driver: Driver, vm: Whole, deploy_id: str, hypervisor_id: str) -> Ta
     memory = vm.snapshots.find(names.vm_snapshot(names.memory(vm.config.one_px, vm.vm.id), hypervisor_id))
     if memory is not None:
         _check_memory(vm, memory, len(parts))
-    pieces = [_piece(vm, volume, part, hypervisor_id) for volume, part in parts.items()]
+    # Whatever lets a guest run on the disks that an interrupted revert has left opens a history record.
+    word = f"{hypervisor_id}-{vm.vm.last.seq}"
+    pieces = [_piece(vm, volume, part, word) for volume, part in parts.items()]
     client = driver.client_id(vm.place.host, vm.vm, vm.system)
-    file = f"{vm.place.path}/.{hypervisor_id}.xml"
+    file = f"{vm.place.path}/.{word}.xml"
     return Task(vm, pieces, memory, client, Guest(driver.hosts.on(vm.place.host), deploy_id, file))
 
 
-def _piece(vm: Whole, volume: str, part: Snapshot, hypervisor_id: str) -> Piece:
+def _piece(vm: Whole, volume: str, part: Snapshot, word: str) -> Piece:
     before, source = vm.snapshots.plan(volume, part)
-    piece = Piece(before, source, names.reverted(volume, hypervisor_id))
+    piece = Piece(before, source, names.reverted(volume, word))
     aside = vm.snapshots.find(piece.aside_name)
     return piece if aside is None else piece.known(aside, vm.config.deleted_tag)
 
@@ -121,15 +123,15 @@ class Reverting:
     def run(self) -> None:
         """Carry it out; what fails puts everything back.
 
-        What an earlier run has set aside is what the disks held before it, as long as no guest has written to
-        them since: one that runs now has.
+        What an interrupted run has set aside is what the disks held before it, if no guest has run since.
         """
-        if any(each.aside for each in self._pieces) and self._task.guest.runs():
-            self._retire()
+        self._changed = any(each.aside for each in self._pieces) and self._task.guest.is_between()
+        if not self._changed:
+            for piece in self._pieces:
+                self._retire(piece)
             self._pieces = [each._replace(aside=None) for each in self._pieces]
-        self._changed = any(each.aside for each in self._pieces)
-        with Undo(self._driver.log) as undo:
             tpm.save_running(self._driver, self._vm.vm, self._vm.system, self._vm.place)
+        with Undo(self._driver.log) as undo:
             undo.add(f"give VM {self._vm.vm.id} back what it had, and start it", self._put_back)
             self._bootable = True
             self._bootable = self._task.guest.end()
@@ -175,6 +177,7 @@ class Reverting:
             self._boot()
         else:
             self._driver.log(f"the guest of VM {self._vm.vm.id} did not run, and is not started")
+            self._task.guest.leave_off()
 
     def _boot(self) -> None:
         vm = self._vm.vm
@@ -198,25 +201,28 @@ class Reverting:
             self._attach()
         if self._bootable:
             self._boot()
+        else:
+            self._task.guest.leave_off()
         self._give_up_memory()
 
     def _clean_up(self) -> None:
         """The VM is what it is to be: what fails now is no failure, and goes by itself in a week."""
         self._give_up_memory()
-        self._retire()
+        for piece in self._pieces:
+            self._tolerate(self._retire, piece)
 
     def _give_up_memory(self) -> None:
         if self._task.memory is not None:
             self._tolerate(self._vm.snapshots.detach, [self._task.memory.name])
 
-    def _retire(self) -> None:
-        for piece in self._pieces:
-            if piece.aside is None:
-                continue
-            if self._vm.holds_data(piece.before.name):
-                self._tolerate(self._vm.snapshots.retire, piece.aside, piece.before.name)
-            else:
-                self._tolerate(self._vm.snapshots.delete, piece.aside.name)
+    def _retire(self, piece: Piece) -> None:
+        """What was set aside is nothing to go back to any more."""
+        if piece.aside is None:
+            return
+        if self._vm.holds_data(piece.before.name):
+            self._vm.snapshots.retire(piece.aside, piece.before.name)
+        else:
+            self._vm.snapshots.delete(piece.aside.name)
 
     def _tolerate(self, step: Callable[..., object], *args: object) -> None:
         try:

@@ -14,7 +14,7 @@ from tests.vmm.guest import Guest
 from tests.vmm.test_snapshots import CDROM, CONTEXT, COPY, EVERYTHING, ID, NVRAM, STATE, TPM, command, machine
 
 RAW = "one-sys-42-1-raw"
-DOMAIN = f".{ID}.xml"
+DOMAIN = f".{ID}-0.xml"
 
 
 def two_disks(lab: Lab) -> Vm:
