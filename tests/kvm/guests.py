@@ -81,7 +81,7 @@ def disks(lab: Lab, vm: Vm) -> set[str]:
 
 
 def calls(lab: Lab, steps: Steps[T], what: str, *names: str) -> dict[str, list[int]]:
-    """Run all of a verb; the numbers of those calls of some of its scripts that are `what`, ssh or an API call."""
+    """Run all of a verb; which calls of some of its scripts (from 1) are `what`: ssh, or one of the API."""
     found: dict[str, list[int]] = {}
 
     def seen(command: Command, result: Result) -> None:
