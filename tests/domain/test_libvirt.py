@@ -15,8 +15,7 @@ from storpool_addon.config.key import Given
 from storpool_addon.domain.tweaking import tweak
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.libvirtd import EMULATOR, URI, kind
-from tests import programs
-from tests.domain import golden
+from tests.domain import golden, real
 
 SCHEMA = "/usr/share/libvirt/schemas/domain.rng"
 DIRECTORY = "/var/lib/one/domains"
@@ -36,9 +35,7 @@ def made() -> dict[str, str]:
 @pytest.fixture(scope="module", autouse=True)
 def _libvirt() -> None:
     """One that knows all that tweaks write."""
-    version = programs.run("virsh", "--version").strip()
-    if tuple(int(each) for each in version.split(".")[:2]) < (8, 5):
-        pytest.skip(f"libvirt {version} knows no UEFI variables on a device, 8.5 does")
+    real.require_schema()
 
 
 @pytest.mark.skipif(not os.path.exists(SCHEMA), reason="libvirt's schemas are not installed")
@@ -51,8 +48,7 @@ def test_every_domain_is_valid() -> None:
 
 @pytest.mark.xdist_group("libvirt")
 def test_every_domain_is_defined(libvirt_lab: Lab) -> None:
-    if kind() != "kvm":
-        pytest.skip("libvirt refuses guests of type kvm here: /dev/kvm cannot be opened")
+    real.require_kvm()
     node = libvirt_lab.hosts.nodes["node1"]
     commands = []
     for name, text in made().items():
