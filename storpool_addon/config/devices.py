@@ -78,7 +78,7 @@ def _video(text: str) -> Video | None:
     if "type" not in given or not all(each.isascii() and each.isdigit() for each in numbers):
         raise ValueError(text)
     only({name: acceleration[name] for name in acceleration if name != "rendernode"}, _ACCELERATIONS)
-    if not acceleration.get("rendernode", "/").startswith("/"):
+    if not re.fullmatch(r"/dev/dri/[A-Za-z0-9]+", acceleration.get("rendernode", "/dev/dri/x")):
         raise ValueError(text)
     return Video(given, acceleration)
 
@@ -133,7 +133,7 @@ class Devices:
         "The video card.",
         _video,
         f"name=value name=value, of type={'|'.join(_TYPES)} (needed), primary=yes|no, {', '.join(_NUMBERS)},"
-        " accel2d=yes|no, accel3d=yes|no, rendernode=/path; or empty",
+        " accel2d=yes|no, accel3d=yes|no, rendernode=/dev/dri/…; or empty",
     )
 
 

@@ -52,7 +52,9 @@ def _loader(text: str) -> Element | None:
     if not text:
         return None
     found = element(text)
-    if not found.text.startswith("/"):
+    # A path that may lead elsewhere, or to a device: the guest may write to its firmware, or run it.
+    is_plain = found.text.startswith("/") and not {"", ".", ".."} & set(found.text[1:].split("/"))
+    if not is_plain or found.text.startswith("/dev/"):
         raise ValueError(text)
     return Element(found.text, only(found.attributes, _LOADER))
 
@@ -65,7 +67,8 @@ def _nvram(text: str) -> Nvram | None:
     only({name: value for name, value in given.items() if name != "template"}, {"type": ("file", "block")})
     template = given.get("template", "")
     file = found.text or template.rpartition("/")[2]
-    if not re.fullmatch(_FILE_NAME, file) or ".." in template.split("/"):
+    # The VM's disks are in that directory too, some of them to read only.
+    if not re.fullmatch(_FILE_NAME, file) or file.startswith("disk.") or ".." in template.split("/"):
         raise ValueError(text)
     return Nvram(file, template, given.get("type", ""))
 
@@ -127,7 +130,7 @@ class Firmware:
         "The firmware's file on hosts.",
         _loader,
         "/path:name=value name=value, of readonly=yes|no, type=rom|pflash, secure=yes|no, stateless=yes|no;"
-        " the colon is needed without any too; or empty",
+        " the colon is needed without any too, and the path is no device; or empty",
     )
     t_os_nvram = Attribute(
         "T_OS_NVRAM",

@@ -59,6 +59,18 @@ def test_an_attribute_that_is_not_allowed(name: str, attribute: str, text: str, 
             {"T_FEATURE_SMM_TSEG": "8:unit=MiB"},
             "machine type pc; only q35 has that",
         ),
+        (
+            "linux-pc",
+            "os",
+            {"T_OS_LOADER": "/var/lib/one/datastores/100/41/disk.0:type=pflash"},
+            "T_OS_LOADER of VM 42: .*disk.0 is in a datastore",
+        ),
+        (
+            "linux-pc",
+            "os",
+            {"T_OS_NVRAM": "VARS.fd:template=/etc/shadow"},
+            "T_OS_NVRAM of VM 42: template /etc/shadow is not a file in /var/tmp/one/OVMF",
+        ),
     ],
 )
 def test_attributes_that_do_not_fit_the_domain(
@@ -84,6 +96,32 @@ def test_odd_domains_end_in_a_document_or_a_line(kind: str) -> None:
         assert tweak(once, vm, config, [name]) == once, name
         if kind == "others-names":
             assert once.count(b"<x:") == ODD[kind].count(b"<x:")
+
+
+@pytest.mark.parametrize(
+    ("document", "name", "attributes", "reason"),
+    [
+        (
+            b"<domain><os><smbios mode='host'/></os></domain>",
+            "sysinfo_smbios",
+            {"T_SMBIOS_OEMSTRINGS": "a"},
+            "VM 42 has T_SMBIOS attributes, and its domain has os/smbios of mode host",
+        ),
+        (b"<domain/>", "os", {"T_OS_NVRAM": "VARS.fd:"}, "does not name the VM's directory"),
+        (
+            b"<domain><memory>much</memory></domain>",
+            "resizeCpuMem",
+            {"T_MEMORY_MAX": "9"},
+            "memory is 'much'",
+        ),
+    ],
+)
+def test_domains_that_do_not_fit_the_attributes(
+    document: bytes, name: str, attributes: dict[str, str], reason: str
+) -> None:
+    vm = golden.vm_of("linux-pc", attributes)
+    with pytest.raises(TweakError, match=f"tweak {name}: .*{reason}"):
+        tweak(document, vm, Config().for_vm(vm), [name])
 
 
 def test_what_a_tweak_needs_is_one_afterwards() -> None:

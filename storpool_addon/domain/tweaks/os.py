@@ -28,6 +28,7 @@ def apply(domain: Domain, vm: Vm, config: Config) -> None:
         _set_or_delete(domain.ensure("os"), name, value)
     loader, nvram = config.t_os_loader, config.t_os_nvram
     if loader:
+        _refuse_disks(domain, vm, loader.text)
         domain.replace("os/loader", loader.text, loader.attributes)
     if nvram:
         _variables(domain, vm, config, nvram)
@@ -38,6 +39,22 @@ def _set_or_delete(element: _Element, name: str, value: str) -> None:
         element.set(name, value)
     else:
         element.attrib.pop(name, "")
+
+
+def _refuse_disks(domain: Domain, vm: Vm, loader: str) -> None:
+    """ConfigError for a file of a datastore: it may be the disk of another VM."""
+    datastores = os.path.dirname(os.path.dirname(os.path.normpath(_directory(domain))))
+    if datastores not in ("", "/") and loader.startswith(datastores + "/"):
+        raise ConfigError(
+            f"T_OS_LOADER of VM {vm.id}: {loader} is in a datastore, where disks of VMs are; put the firmware"
+            " elsewhere"
+        )
+
+
+def _directory(domain: Domain) -> str:
+    """The VM's directory on hosts, "" when the domain does not name it."""
+    found = domain.all(_DIRECTORY)
+    return (found[-1].text or "").strip() if found else ""
 
 
 def _variables(domain: Domain, vm: Vm, config: Config, wish: Nvram) -> None:
@@ -59,8 +76,7 @@ def _variables(domain: Domain, vm: Vm, config: Config, wish: Nvram) -> None:
 def _path(domain: Domain, vm: Vm, config: Config, wish: Nvram) -> str:
     if wish.is_volume:
         return f"/dev/storpool/{names.nvram(config.one_px, vm.id)}"
-    found = domain.all(_DIRECTORY)
-    directory = (found[-1].text or "").strip() if found else ""
+    directory = _directory(domain)
     if not directory.startswith("/"):
         raise StateError(
             f"the domain of VM {vm.id} does not name the VM's directory, which T_OS_NVRAM puts a file in;"
