@@ -37,10 +37,18 @@ OVMF_NVRAM="/usr/share/OVMF/OVMF_VARS_4M.fd"
 VTPM_SETUP = """\
 #!/bin/bash
 set -eu
-action=$1 state=/var/lib/libvirt/swtpm/$2 kept=$3
+action=$1 state=/var/lib/libvirt/swtpm/$2 kept=$3/tpm file=tpm2-00.permall
 case $action in
-backup) [ ! -d "$state" ] || { mkdir -p "$kept"; cp -a "$state/." "$kept/"; } ;;
-recover) mkdir -p "$state"; cp -a "$kept/." "$state/" ;;
+backup) mkdir -p "$kept"; cp "$state/tpm2/$file" "$kept/$file"; chown -R oneadmin "$kept" ;;
+recover)
+    [ -d "$kept" ] || exit 0
+    mkdir -p "$state/tpm2"
+    chmod 711 "$state"
+    chmod 700 "$state/tpm2"
+    cp "$kept/$file" "$state/tpm2/$file"
+    chmod 600 "$state/tpm2/$file"
+    chown -R oneadmin "$state/tpm2"
+    ;;
 esac
 """
 
@@ -77,7 +85,7 @@ def deploy(words: Sequence[str]) -> None:
         _run(["cp", "-n", "--", kvmrc("OVMF_NVRAM"), nvram])
     uuid = domain.findtext("uuid", "")
     if domain.find("devices/tpm") is not None and os.path.isdir(f"{home}/tpm"):
-        _run(["sudo", "-n", "/var/tmp/one/vtpm_setup", "recover", uuid, f"{home}/tpm"])
+        _run(["sudo", "-n", "/var/tmp/one/vtpm_setup", "recover", uuid, home])
     virsh("create", file, what=f"Could not create domain from {file}")
     print(virsh("domuuid", name))
 
@@ -110,9 +118,7 @@ def _keep_tpm(domain: str) -> None:
     document = ElementTree.fromstring(virsh("dumpxml", domain))
     home = document.findtext(f"metadata/{METADATA}vm/{METADATA}system_datastore")
     if home and document.find("devices/tpm") is not None:
-        _run(
-            ["sudo", "-n", "/var/tmp/one/vtpm_setup", "backup", document.findtext("uuid", ""), f"{home}/tpm"]
-        )
+        _run(["sudo", "-n", "/var/tmp/one/vtpm_setup", "backup", document.findtext("uuid", ""), home])
 
 
 def reboot(words: Sequence[str]) -> None:
