@@ -24,6 +24,7 @@ OURS = {
     "detach_disk": "detach_disk.storpool",
     "save": "tmsave",
     "restore": "tmrestore",
+    "migrate": "migrate-tweaks",
 }
 
 ATTACH = "VolumesReassignWait"
@@ -32,7 +33,7 @@ ATTACH = "VolumesReassignWait"
 @pytest.fixture(scope="module")
 def lab(libvirt_lab: Lab) -> Iterator[Lab]:
     """Our scripts in the place of OpenNebula's, where there are some."""
-    libvirt_lab.configure(SP_CHECKPOINT_BD=1)
+    libvirt_lab.configure(SP_CHECKPOINT_BD=1, DEPLOY_TWEAKS="iothreads", MIGRATE_TWEAKS="disable-iothreads")
     libvirt_lab.hypervisor.local.update(OURS)
     yield libvirt_lab
     for vm in [each for each in libvirt_lab.oned.vms.values() if each.state != DONE]:
@@ -93,7 +94,10 @@ def test_hot_plug(lab: Lab, vm: Vm) -> None:
 def test_a_vm_moves_while_it_runs(lab: Lab, vm: Vm) -> None:
     """There, and back with the scripts around it killed again and again."""
     counted = guests.counts_on(lab, vm, 20)
+    # What a tweak has added as it started, another takes away as it moves.
+    assert "iothread='1'" in lab.domains.virsh("node1", "dumpxml", f"one-{vm.id}")
     numbers = guests.calls(lab, lab.vms.live_migrate(vm, "node2"), ATTACH, "premigrate", "postmigrate")
+    assert "iothread='1'" not in lab.domains.virsh("node2", "dumpxml", f"one-{vm.id}")
     assert lab.domains.where(vm) == {"node2": "running"} and guests.holders(lab, vm) == {"node2"}
     counted = guests.counts_on(lab, vm, counted)
     guests.killed(lab, lab.vms.live_migrate(vm, "node1"), numbers)
