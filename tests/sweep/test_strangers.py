@@ -21,10 +21,10 @@ MAKE = {
     "context": "one-sys-42-0-iso", "cp-raw": "one-img-7", "cp-qcow2": "one-img-7", "cp-http": "one-img-7",
     "mkfs": "one-img-7", "mkfs-ext4": "one-img-7", "image-clone": "one-img-8",
     "presave": "one-sys-42-rawcheckpoint", "context-nvram": "one-sys-42-NVRAM",
-    "mv-directory-10-state": "one-sys-42-SWTPM",
+    "mv-directory-10-state": "one-sys-42-SWTPM", "tmsave": "one-sys-42-rawcheckpoint",
 }  # fmt: skip
 # These touch no volume, or (the step of a move that is for the directory) those that are found and ours.
-OTHERS = {"stat", "mkfs-save-as", "ds-monitor", "tm-monitor", "image-clone-across"}
+OTHERS = {"stat", "mkfs-save-as", "ds-monitor", "tm-monitor", "image-clone-across", "deploy-tweaks"}
 CLEAN_UPS = {"postsave", "postrestore"}
 ROWS = [row for name, row in BY_NAME.items() if name not in OTHERS and not name.endswith("-by-ssh")]
 

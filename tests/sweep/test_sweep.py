@@ -17,6 +17,7 @@ from tests.sweep import (
     backup_rows,
     datastore_rows,
     engine,
+    hypervisor_rows,
     restore_rows,
     shared_rows,
     snapshot_rows,
@@ -39,6 +40,7 @@ ROWS = [
     *vm_snapshot_rows.ROWS,
     *(vm_snapshot_rows.MORE if FULL else ()),
     *datastore_rows.ROWS,
+    *hypervisor_rows.ROWS,
 ]
 BY_NAME = {row.name: row for row in ROWS}
 # Most of a case is waiting for a process or for a deadline; other tests run in other processes meanwhile.

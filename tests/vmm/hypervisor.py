@@ -14,16 +14,18 @@ from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm
 
 DIRECTORY = "/var/tmp/libvirt"
-# One domain: its XML in `domain`, its disks in `disks`. `fail-WORD`: that many calls of the word fail.
+# One domain: its XML in `domain`, its disks in `disks`. Records of calls are where no picture of a world has
+# them; `fail-WORD` there: that many calls of the word fail.
+RECORDS = "/var/lib/one/vms/libvirt"
 VIRSH = r"""#!/bin/bash
-mkdir -p /var/tmp/libvirt; cd /var/tmp/libvirt
+r=/var/lib/one/vms/libvirt; mkdir -p /var/tmp/libvirt $r; cd /var/tmp/libvirt
 if [[ $2 == qemu+ssh://* ]]; then
     host=${2#*//}; exec ssh "${host%/system}" virsh --connect qemu:///system "${@:3}"
 fi
 [ "$1" = --connect ] && shift 2
-echo "$*" >>calls
+echo "$*" >>$r/calls
 why() { echo "error: $1" >&2; exit 1; }
-if [ -s "fail-$1" ]; then sed -i 1d "fail-$1"; why "$1 was told to fail"; fi
+if [ -s "$r/fail-$1" ]; then sed -i 1d "$r/fail-$1"; why "$1 was told to fail"; fi
 case $1 in create | list | restore | save-image-dumpxml) ;; *)
     [ -e domain ] || why "failed to get domain '$2'";;
 esac
@@ -45,21 +47,22 @@ case $1 in
 esac
 """
 _HEAD = r"""#!/bin/bash
-printf '%s' "$(basename "$0")" >>/var/tmp/libvirt/scripts; printf ' %s' "${@:1:7}" >>/var/tmp/libvirt/scripts
-echo >>/var/tmp/libvirt/scripts
-cat >/var/tmp/libvirt/stdin
+r=/var/lib/one/vms/libvirt; mkdir -p $r
+printf '%s' "$(basename "$0")" >>$r/scripts; printf ' %s' "${@:1:7}" >>$r/scripts
+echo >>$r/scripts
+cat >$r/stdin
 failed() { printf 'ERROR MESSAGE --8<------\nCould not do it\nERROR MESSAGE ------>8--\n' >&2; exit -1; }
 v() { virsh --connect qemu:///system "$@"; }
 """
 # OpenNebula's, of what they do: what the domain and the checkpoint see.
 SCRIPTS = {
-    "attach_disk": 'base64 -d <<<"$5" | cmp - /var/tmp/libvirt/stdin || failed\n'
+    "attach_disk": 'base64 -d <<<"$5" | cmp - $r/stdin || failed\n'
     'echo " block disk $3 $2" >>/var/tmp/libvirt/disks\n',
     "detach_disk": 'cd /var/tmp/libvirt; grep -q " $3 " disks || failed; sed -i "/ $3 /d" disks\n',
     "save": '[ ! -f "$2" ] || [ -L "$2" ] || mv "$2" "$2.1"\nv save "$1" "$2" || failed\n',
     "restore": 'v save-image-dumpxml "$1" >"$1.xml" && v restore "$1" || failed\nrm "$1" "$1.xml"\n',
     "migrate": 'v migrate --live "$1" "qemu+ssh://$2/system" || failed\n',
-    "deploy": 'cp /var/tmp/libvirt/stdin "$1"; v create "$1" || failed; v domuuid one-42\n',
+    "deploy": 'cp $r/stdin "$1"; v create "$1" || failed; v domuuid one-42\n',
 }
 
 
@@ -91,12 +94,12 @@ class Hypervisor:
         self.write(host, f"fail-{word}", "x\n" * times)
 
     def write(self, host: str, name: str, text: str) -> None:
-        self.lab.hosts.nodes[host].write(f"{DIRECTORY}/{name}", text)
+        self.lab.hosts.nodes[host].write(_path(name), text)
 
     def read(self, host: str, name: str) -> str:
         """A record; "" when there is none."""
         try:
-            with open(self.lab.hosts.nodes[host].path(f"{DIRECTORY}/{name}")) as file:
+            with open(self.lab.hosts.nodes[host].path(_path(name))) as file:
                 return file.read()
         except FileNotFoundError:
             return ""
@@ -109,6 +112,11 @@ class Hypervisor:
         lines = self.read(host, "scripts").splitlines()
         self.write(host, "scripts", "")
         return lines
+
+
+def _path(name: str) -> str:
+    is_state = name in ("domain", "disks", "uuid")
+    return f"{DIRECTORY if is_state else RECORDS}/{name}"
 
 
 def action(lab: Lab, vm: Vm, script: str, *args: object) -> Command:
