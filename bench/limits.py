@@ -19,6 +19,8 @@ INCREMENT_MIB = 260
 FROZEN_MS = 1000.0
 # All tweaks of a deployment on one domain, with their modules.
 TWEAKS_MS = 60.0
+# The process that starts a VM with all of them, without ssh and libvirt.
+DEPLOY_MS = 250.0
 LOAD_S = 10.0
 SINGLE_CALL_MS = 2.0
 

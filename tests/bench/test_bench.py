@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import frozen, images, limits, picture, rows, world
+from bench import deploying, frozen, images, limits, picture, rows, world
 from bench.__main__ import main
 from bench.limits import Counts
 from bench.rows import Row
@@ -69,6 +69,11 @@ def test_an_import_is_judged_by_qemu_img(ours_ms: float, verdict: str) -> None:
 @pytest.mark.parametrize(("longest_ms", "verdict"), [(1000.0, "ok"), (1001.0, "over: longest_ms")])
 def test_the_longest_freeze_counts(longest_ms: float, verdict: str) -> None:
     assert frozen.row([1.0, longest_ms, 2.0]).verdict == verdict
+
+
+def test_a_start_of_a_vm_is_judged_by_its_median() -> None:
+    assert deploying.row([100.0, 250.0, 900.0]).verdict == "ok"
+    assert deploying.row([100.0, 251.0, 252.0]).verdict == "over: median_ms"
 
 
 def test_the_table_has_a_block_for_each_kind_of_row() -> None:
