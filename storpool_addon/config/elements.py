@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-_NAME = re.compile(r"[A-Za-z0-9_.+\-]{1,100}", re.ASCII)
+# Compiled when a VM has such an attribute: every script reads this module.
+_NAME = r"[A-Za-z0-9_.+\-]{1,100}"
 POLICIES = ("force", "require", "optional", "disable", "forbid")
 FALLBACKS = ("allow", "forbid")
 
@@ -30,7 +31,7 @@ def attributes(text: str) -> dict[str, str]:
     found = {}
     for word in text.split():
         name, equals, value = word.partition("=")
-        if not equals or not _NAME.fullmatch(name) or not value.isprintable():
+        if not equals or not re.fullmatch(_NAME, name, re.ASCII) or not value.isprintable():
             raise ValueError(text)
         found[name] = value.strip("'\"")
     return found
@@ -101,7 +102,7 @@ def millionths(text: str) -> int:
 
 
 def _name(word: str) -> str:
-    if not _NAME.fullmatch(word):
+    if not re.fullmatch(_NAME, word, re.ASCII):
         raise ValueError(word)
     return word
 
