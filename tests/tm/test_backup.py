@@ -11,23 +11,12 @@ from pathlib import Path
 import pytest
 
 from storpool_addon.lab.lab import Lab
-from storpool_addon.lab.machine import Vm, Volatile
-from storpool_addon.lab.objects import Image
-from tests.sweep import scene
+from storpool_addon.lab.machine import Volatile
 from tests.tm import cloud
-from tests.tm.cloud import HOME, MIB
+from tests.tm.backups import BACKUP, DISK, machine
+from tests.tm.cloud import MIB
 
 pytestmark = pytest.mark.needs("qemu-img")
-BACKUP = f"{HOME}/backup"
-DISK = "one-img-7-42-0"
-
-
-def running(lab: Lab, *disks: Image | Volatile, **config: str) -> Vm:
-    """A VM that runs on node1, about to be backed up."""
-    vm = scene.machine(lab, *(disks or [lab.give_image(content=b"first" * 1000)]))
-    lab.vm_backups.configure(vm, **config)
-    vm.lcm_state = 69
-    return vm
 
 
 def qemu_img(*argv: object) -> str:
@@ -81,7 +70,7 @@ def lab_device_write(lab: Lab, volume: str, offset: int, data: bytes) -> None:
 
 
 def test_a_full_backup(lab: Lab) -> None:
-    vm = running(lab, lab.give_image(content=b"first" * 1000), Volatile(4), BACKUP_VOLATILE="YES")
+    vm = machine(lab, lab.give_image(content=b"first" * 1000), Volatile(4), BACKUP_VOLATILE="YES")
     command = lab.vm_backups.pre(vm)
     assert command.args[1] == "0:1"
     for _ in range(2):
@@ -103,7 +92,7 @@ def test_a_full_backup(lab: Lab) -> None:
 
 
 def test_a_chain_of_increments(lab: Lab, tmp_path: Path) -> None:
-    vm = running(lab, lab.give_image(content=b"first" * 1000, size_mib=5), MODE="INCREMENT")
+    vm = machine(lab, lab.give_image(content=b"first" * 1000, size_mib=5), MODE="INCREMENT")
     store, chance, states = Store(lab, tmp_path / "store"), random.Random(5), []
     for number in range(6):
         change(lab, DISK, chance)
