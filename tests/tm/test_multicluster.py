@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests import chains
 from tests.second import Second
 from tests.sweep import scene
 from tests.tm import cloud
+from tests.vmm.guest import Guest
 
 COPY = "one-img-7-42-0"
 RAW = "one-sys-42-1-raw"
@@ -172,3 +174,20 @@ def test_a_restore(lab: Lab, second: Second, tmp_path: Path, revert: str) -> Non
     lab.do(lab.backups.restore(vm, image))
     assert read(lab, "node2", vm) == b"as it"
     assert where(lab) == {COPY: {"node2": "rw"}, RAW: {"node2": "rw"}}
+
+
+def test_a_snapshot_of_the_whole_vm(lab: Lab, second: Second) -> None:
+    """Its volumes are in the cluster of its host, and so are their snapshots."""
+    vm = deployed(lab, "node2")
+    guest = Guest(lab, vm)
+    number = lab.do(lab.vm_snapshots.create(vm))
+    device = lab.hosts.nodes["node2"].path(f"{vm.home}/disk.0")
+    name = Path(device).readlink().name
+    with open(os.path.realpath(f"{lab.devices}/node2/storpool-byid/{name}"), "r+b") as file:
+        file.write(b"later")
+    lab.do(lab.vm_snapshots.revert(vm, number))
+    assert read(lab, "node2", vm) == b"hello" and guest.memory == "booted"
+    assert where(lab) == {COPY: {"node2": "rw"}, RAW: {"node2": "rw"}}
+    lab.do(lab.vm_snapshots.delete(vm, number))
+    left = [each["name"] for each in second.ask("SnapshotsList") if "ONESNAP" in each["name"]]
+    assert not [each for each in left if not each.startswith("*")]
