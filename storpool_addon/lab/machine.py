@@ -152,7 +152,7 @@ def image_disk(disk_id: int, image: Image) -> dict[str, str]:
     datastore, cdrom = image.datastore, image.type == "CDROM"
     kind = image.attributes.get("PERSISTENT_TYPE", "").upper()
     read = cdrom or kind == "IMMUTABLE"
-    prefix = "sd" if cdrom else image.attributes.get("DEV_PREFIX", "vd")
+    prefix = image.attributes.get("DEV_PREFIX", "sd" if cdrom else "vd")
     clone, save = not image.persistent and not read, image.persistent and not read
     disk = {
         "ALLOW_ORPHANS": "YES", "CLONE": _flag(clone), "CLONE_TARGET": "SELF", "CLUSTER_ID": "0",

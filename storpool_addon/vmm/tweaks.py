@@ -73,7 +73,7 @@ def _run(driver: Driver, subject: Subject, domain: bytes, tweak: Enabled) -> byt
 
 def _environment(driver: Driver) -> Mapping[str, str]:
     """What such programs were always given: the site's settings, and those of OpenNebula's VM driver."""
-    found = dict(driver.environ)
+    found = {name: text for name, text in driver.environ.items() if name != _SECRET}
     found.update(_kvmrc(driver))
     for name, key in KEYS.items():
         given = driver.config.given(name)

@@ -91,6 +91,27 @@ def test_hot_plug(lab: Lab, vm: Vm) -> None:
     assert number not in vm.disks and len(guests.volumes(lab, vm)) == 3
 
 
+def test_a_cd_in_a_drive_that_stays(lab: Lab) -> None:
+    vm = guests.created(lab)
+    vm.user_attributes["T_PERSISTENT_CDROM"] = "1"
+    lab.do(lab.vms.deploy(vm, "node1"))
+    assert drive(lab, vm) == "-"
+    image = lab.give_image(size_mib=4, type="CDROM")
+    image.attributes["DEV_PREFIX"] = "hd"
+    number = lab.do(lab.vms.attach_disk(vm, image))
+    assert drive(lab, vm).endswith(f"/{vm.id}/disk.{number}")
+    lab.do(lab.vms.detach_disk(vm, number))
+    assert drive(lab, vm) == "-"
+    guests.end(lab, vm)
+
+
+def drive(lab: Lab, vm: Vm) -> str:
+    """What is in the VM's IDE drive."""
+    lines = lab.domains.virsh("node1", "domblklist", f"one-{vm.id}").splitlines()
+    (source,) = [line.split()[1] for line in lines if line.split()[:1] and line.split()[0].startswith("hd")]
+    return source
+
+
 def test_a_vm_moves_while_it_runs(lab: Lab, vm: Vm) -> None:
     """There, and back with the scripts around it killed again and again."""
     counted = guests.counts_on(lab, vm, 20)
