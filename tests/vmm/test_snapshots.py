@@ -96,6 +96,7 @@ def test_a_vm_with_a_disk_that_cannot_be_snapshotted_is_refused(lab: Lab) -> Non
         asked = command(lab.vm_snapshots.create(vm))
         assert word in cloud.refused(lab, asked), word
         vm.snapshots.clear()
+        assert parts(lab) == set() and guest.words == []
 
     lab.configure(VMSNAPSHOT_FSFREEZE=1, ONE_TPM_SAVE=0)
     refused("the state of the TPM of VM 42 is on no volume")
@@ -109,9 +110,19 @@ def test_a_vm_with_a_disk_that_cannot_be_snapshotted_is_refused(lab: Lab) -> Non
     vm.disks[0]["DATASTORE_ID"] = "102"
     refused("the disks of VM 42 are in different StorPool clusters (disk 0")
     vm.disks[0]["DATASTORE_ID"] = "101"
+    vm.disks[1].update(SAVE="NO", READONLY="YES")
+    lab.do(lab.vm_snapshots.create(vm))
+    last = vm.snapshots.pop()["HYPERVISOR_ID"]
+    assert parts(lab) == of(*{*EVERYTHING} - {OWN_IMAGE}, hypervisor_id=last), "IMMUTABLE: never written to"
+    lab.configure(VMSNAPSHOT_EXCLUDE_READONLY=1)
+    vm.disks[2]["TM_MAD"] = "ceph"
+    lab.do(lab.vm_snapshots.create(vm))
+    others = of(*{*EVERYTHING} - {OWN_IMAGE, CDROM}, hypervisor_id=vm.snapshots.pop()["HYPERVISOR_ID"])
+    assert others < parts(lab) and len(parts(lab)) == 11
+    vm.disks[2]["TM_MAD"] = "storpool"
     lab.storpool(f"VolumeUpdate/{COPY}", {"tags": {"nloc": "two"}})
     assert "is not ours" in cloud.fails(lab, command(lab.vm_snapshots.create(vm)))
-    assert parts(lab) == set() and guest.words == []
+    assert len(parts(lab)) == 11
 
 
 def test_limits(lab: Lab) -> None:
