@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from storpool_addon.config import Config
@@ -163,3 +166,15 @@ def test_an_unknown_name() -> None:
     assert load("cpu.py") is load("cpu")
     with pytest.raises(UsageError):
         load("cpu.py.py")
+
+
+def test_only_what_is_enabled_is_loaded() -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from storpool_addon.domain.tweaking import load; load('uuid.py')\n"
+        "print(*sorted(name for name in sys.modules if 'domain.tweaks.' in name or 'lxml' in name))"
+    )
+    checkout = str(golden.BASES.parents[2])
+    argv = [sys.executable, "-I", "-S", "-c", program, checkout]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout == "storpool_addon.domain.tweaks.uuid\n"

@@ -16,6 +16,8 @@ from storpool_addon.lab.libvirtd import EMULATOR, URI
 from tests.domain import golden, real
 
 DIRECTORY = "/var/lib/one/started"
+# As oned writes them; what virsh dumps differs by addresses.
+BASES = ("linux-pc", "numa-pc", "windows-q35")
 VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 # Bridges, ceph and passed-through devices, huge pages, control groups (CPU time).
 ABSENT = "devices/interface|devices/hostdev|devices/tpm|devices/graphics|devices/disk[@type='network']"
@@ -52,11 +54,10 @@ def startable(text: str) -> tuple[str, str]:
 def test_qemu_takes_what_all_tweaks_make(libvirt_lab: Lab) -> None:
     real.require_kvm()
     node, script = libvirt_lab.hosts.nodes["node1"], [f"cd {DIRECTORY}", "truncate -s 1M {0..9}.img"]
-    bases = sorted(path.name for path in golden.BASES.iterdir())
-    for base in bases:
+    for base in BASES:
         name, document = startable(golden.all_together(base))
         node.write(f"{DIRECTORY}/{base}.xml", document)
         script.append(f"virsh -q -c {URI} create --paused {base}.xml && echo {base}")
         script.append(f"virsh -q -c {URI} destroy {name}; rm -f variables.fd")
     done = node.run("\n".join([*script, f"rm -r {DIRECTORY}"]))
-    assert done.stdout.split() == bases, done.stderr
+    assert tuple(done.stdout.split()) == BASES, done.stderr
