@@ -21,6 +21,8 @@ FROZEN_MS = 1000.0
 TWEAKS_MS = 60.0
 # The process that starts a VM with all of them, without ssh and libvirt.
 DEPLOY_MS = 250.0
+# A report about all VMs of two disks with two snapshots each: VMs to seconds of CPU and MiB of memory.
+REPORT = {10_000: (2.0, 100.0), 100_000: (25.0, 200.0)}
 LOAD_S = 10.0
 SINGLE_CALL_MS = 2.0
 

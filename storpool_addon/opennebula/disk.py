@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from storpool_addon.errors import UsageError
 from storpool_addon.opennebula.xml import Attributes, Node, is_true
+
+# The attributes that `Disk.brief` reads.
+BRIEF = ("DISK_ID", "TYPE", "IMAGE_ID", "SOURCE", "CLONE", "DATASTORE_ID", "TM_MAD")
 
 
 class Disk(NamedTuple):
@@ -68,6 +72,23 @@ class Disk(NamedTuple):
             attributes=node.attributes(),
         )
 
+    @classmethod
+    def brief(cls, owner: str, values: Attributes) -> Disk:
+        """What names the disk's volume, of a pool of many VMs; all else is as if oned had not said it."""
+        number = values.get("DISK_ID", "")
+        if not (number.isascii() and number.isdigit()):
+            raise UsageError(f"{owner}: a disk has no DISK_ID that is a number")
+        image, datastore, clone = (values.get(key, "") for key in ("IMAGE_ID", "DATASTORE_ID", "CLONE"))
+        return _UNSAID._replace(
+            disk_id=int(number),
+            type=values.get("TYPE", "").upper(),
+            image_id=int(image) if image.isdecimal() else None,
+            source=values.get("SOURCE", ""),
+            clone=is_true(clone) if clone else None,
+            datastore_id=int(datastore) if datastore.isdecimal() else -1,
+            tm_mad=values.get("TM_MAD", ""),
+        )
+
     @property
     def is_volatile(self) -> bool:
         """Whether the disk has no image: oned writes neither CLONE nor IMAGE_ID for those."""
@@ -105,3 +126,29 @@ class Disk(NamedTuple):
     def flagged(self, name: str) -> bool:
         """Whether oned marked the disk: ATTACH, RESIZE, DISK_SNAPSHOT_ACTIVE, HOTPLUG_SAVE_AS_ACTIVE, …"""
         return is_true(self.attribute(name))
+
+
+_UNSAID = Disk(
+    disk_id=-1,
+    type="",
+    disk_type="",
+    image_id=None,
+    source="",
+    clone=None,
+    save=False,
+    readonly=False,
+    persistent=False,
+    shareable=False,
+    size_mib=0,
+    original_size_mib=0,
+    datastore_id=-1,
+    cluster_id=-1,
+    tm_mad="",
+    tm_mad_system="",
+    format="",
+    driver="",
+    fs="",
+    target="",
+    dev_prefix="",
+    attributes=Attributes(),
+)

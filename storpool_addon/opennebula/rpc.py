@@ -88,6 +88,10 @@ class OpenNebula:
             Datastore.from_node(each) for each in self._document("one.datastorepool.info").nodes("DATASTORE")
         ]
 
+    def raft_state(self) -> int:
+        """What this oned is among those of its zone, in OpenNebula's numbers (RaftState)."""
+        return self._document("one.zone.raftstatus").number("STATE")
+
     def images(self) -> list[Image]:
         """All images."""
         pool = self._document("one.imagepool.info", _ALL, -1, -1)
@@ -95,16 +99,20 @@ class OpenNebula:
 
     def vms(self) -> Iterator[Vm]:
         """All VMs but those that are done, asked for in pages; one that cannot be read is left out."""
-        start = 0
-        while True:
-            # A negative end is a count: oned then pages by offset.
-            pool = self._document("one.vmpool.infoextended", _ALL, start, -_PAGE, -1, "")
-            page = list(pool.nodes("VM"))
-            for each in page:
+        for page in self.vm_pages():
+            for each in page.nodes("VM"):
                 vm = _readable(each)
                 if vm is not None:
                     yield vm
-            if len(page) < _PAGE:
+
+    def vm_pages(self, state: int = -1) -> Iterator[Node]:
+        """The pool of VMs, as documents of some hundred each. state: -1 for all but those done."""
+        start = 0
+        while True:
+            # A negative end is a count: oned then pages by offset.
+            page = self._document("one.vmpool.infoextended", _ALL, start, -_PAGE, state, "")
+            yield page
+            if sum(1 for _ in page.nodes("VM")) < _PAGE:
                 return
             start += _PAGE
 

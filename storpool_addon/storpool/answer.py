@@ -15,10 +15,11 @@ _LONGEST_LINE = 500
 
 
 class Answer(NamedTuple):
-    """An HTTP answer, whole."""
+    """An HTTP answer, whole. read: what became of its body, where that was read while it arrived."""
 
     status: int
     body: bytes
+    read: Any = None
 
 
 def data_of(answer: Answer, what: str) -> Any:

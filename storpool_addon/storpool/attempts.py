@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from storpool_addon.errors import (
     StorPoolError,
@@ -29,7 +29,8 @@ class Call(NamedTuple):
     """One call. what: the call and its object, for error texts. path: what follows the host and port.
 
     body: encoded once, here, so that a repeat sends the same bytes. patience_s: how long StorPool itself
-    may take over it, beyond what any call may. max_bytes: of its answer.
+    may take over it, beyond what any call may. max_bytes: of its answer. read: makes the data of an answer's
+    pieces while they arrive; called anew at each attempt.
     """
 
     what: str
@@ -39,6 +40,7 @@ class Call(NamedTuple):
     repeat: Repeat = RESEND
     patience_s: float = 0.0
     max_bytes: int = MAX_BYTES
+    read: Callable[[Iterator[bytes]], Any] | None = None
 
 
 class Attempts:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from storpool_addon.errors import StorPoolError
-from storpool_addon.storpool.answer import data_of
+from storpool_addon.storpool.answer import OK, data_of
 from storpool_addon.storpool.attempts import Attempts, Call
 from storpool_addon.storpool.endpoints import Endpoint
 
@@ -69,8 +69,9 @@ class Transport:
                 connect_s=min(left_s, self._connect_timeout_s),
                 answer_s=answer_s,
                 max_bytes=call.max_bytes,
+                read=call.read,
             )
-            return data_of(answer, call.what)
+            return answer.read if call.read and answer.status == OK else data_of(answer, call.what)
         except StorPoolError as error:
             _hide(self._endpoint.token, error)
             raise

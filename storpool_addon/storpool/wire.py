@@ -10,11 +10,12 @@ import io
 import re
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Callable
 from urllib.parse import urlsplit
 
 from storpool_addon.errors import ConfigError, StorPoolLost, StorPoolNonsense, StorPoolUnreachable
-from storpool_addon.storpool.answer import Answer, one_line
+from storpool_addon.storpool.answer import OK, Answer, one_line
 from storpool_addon.storpool.endpoints import Endpoint
 
 if TYPE_CHECKING:
@@ -75,9 +76,17 @@ class Wire:
         }
 
     def exchange(
-        self, method: str, url: str, body: bytes | None, *, connect_s: float, answer_s: float, max_bytes: int
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        *,
+        connect_s: float,
+        answer_s: float,
+        max_bytes: int,
+        read: Callable[[Iterator[bytes]], Any] | None = None,
     ) -> Answer:
-        """Send a request and take its answer.
+        """Send a request and take its answer. read: is given the pieces of one that is not an error.
 
         Raises StorPoolUnreachable when nothing was sent, StorPoolLost when something was and no whole answer
         came, StorPoolNonsense for one that is too large, ConfigError for a certificate that is not trusted;
@@ -89,7 +98,10 @@ class Wire:
             connection.sock.settimeout(answer_s)
             connection.request(method, _path(url), body, self._headers)
             with connection.getresponse() as response:
-                return Answer(response.status, _body(response, max_bytes))
+                pieces = _pieces(response, max_bytes)
+                if read and response.status == OK:
+                    return Answer(response.status, b"", read(pieces))
+                return Answer(response.status, b"".join(pieces))
         except (OSError, http.client.HTTPException) as error:
             raise StorPoolLost(_reason(error)) from None
         finally:
@@ -139,19 +151,18 @@ def _path(url: str) -> str:
     return "/" + url.partition("://")[2].partition("/")[2]
 
 
-def _body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
-    parts: list[bytes] = []
+def _pieces(response: http.client.HTTPResponse, max_bytes: int) -> Iterator[bytes]:
+    """The body as it arrives."""
     size = 0
     while part := response.read(_CHUNK):
-        parts.append(part)
         size += len(part)
         if size > max_bytes:
             raise StorPoolNonsense(f"StorPool's answer is larger than {max_bytes} bytes")
+        yield part
     expected = response.headers.get("Content-Length", "")
     # http.client lets a part that ends too early pass when it is asked for parts.
     if _LENGTH.fullmatch(expected) and size < int(expected):
         raise StorPoolLost(f"the answer ended after {size} of {expected} bytes")
-    return b"".join(parts)
 
 
 def _reason(error: Exception) -> str:

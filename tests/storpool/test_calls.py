@@ -49,6 +49,12 @@ READS = {
     "volume_list_snapshots": Case(
         lambda api: api.volume_list_snapshots("v"), "VolumeListSnapshots/v", data=[SNAPSHOT]
     ),
+    "read_volumes_space": Case(
+        lambda api: api.read_volumes_space(list), "VolumesSpace", data=[SPACE], wide=True
+    ),
+    "read_snapshots_space": Case(
+        lambda api: api.read_snapshots_space(list), "SnapshotsSpace", data=[SPACE], wide=True
+    ),
     "volumes_space": Case(lambda api: api.volumes_space(), "VolumesSpace", data=[SPACE], wide=True),
     "volumes_get_status": Case(
         lambda api: api.volumes_get_status(), "VolumesGetStatus", data={"v": {"status": "up"}}, wide=True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Callable, TypeVar
 from urllib.parse import quote
 
@@ -49,6 +49,23 @@ class Asking:
         path = self._path(query, args, multicluster, cluster)
         what = _what(query, *map(self._title, args))
         return self._transport.call(Call(what, "GET", path, patience_s=patience_s), until)
+
+    def _read(
+        self, query: str, read: Callable[[Iterator[Any]], Record], *, multicluster: bool, patience_s: float
+    ) -> Record:
+        """What `read` makes of the elements of a GET call's data, given one by one while they arrive.
+
+        read: may be called again, from the first element on, when an answer was lost.
+        """
+        from storpool_addon.storpool.streaming import elements
+
+        path = self._path(query, (), multicluster, "")
+
+        def made(pieces: Iterator[bytes]) -> Record:
+            return read(elements(pieces, query))
+
+        found: Record = self._transport.call(Call(query, "GET", path, patience_s=patience_s, read=made))
+        return found
 
     def _post(
         self,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Callable, TypeVar
 
 from storpool_addon.storpool import reading
 from storpool_addon.storpool.calls.asking import SLOW_S, Asking, found, has_tags, plain, policy_body
 from storpool_addon.storpool.records import GroupSnapshot, Policy, Snapshot, SnapshotCreated, Space
 from storpool_addon.storpool.repeat import DELETE, ONCE, RESEND, confirmed_by
+
+Made = TypeVar("Made")
 
 # A volume, and the name of its snapshot.
 Pair = tuple[str, str]
@@ -36,6 +38,10 @@ class SnapshotCalls(Asking):
         return reading.list_of(
             reading.space, self._get("SnapshotsSpace", multicluster=True, patience_s=SLOW_S)
         )
+
+    def read_snapshots_space(self, read: Callable[[Iterator[Any]], Made]) -> Made:
+        """Like read_volumes_space, of snapshots_space."""
+        return self._read("SnapshotsSpace", read, multicluster=True, patience_s=SLOW_S)
 
     def volume_snapshot(
         self,

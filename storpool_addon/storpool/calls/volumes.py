@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable, TypeVar
 
 from storpool_addon.storpool import reading
 from storpool_addon.storpool.calls.asking import SLOW_S, Asking, found, has_tags, plain, policy_body
 from storpool_addon.storpool.records import Created, Policy, Snapshot, Space, Volume, VolumeStatus
 from storpool_addon.storpool.repeat import DELETE, ONCE, RESEND, confirmed_by
+
+Made = TypeVar("Made")
 
 
 class VolumeCalls(Asking):
@@ -36,6 +38,13 @@ class VolumeCalls(Asking):
     def volumes_space(self) -> list[Space]:
         """What all volumes take; slow on a large cluster."""
         return reading.list_of(reading.space, self._get("VolumesSpace", multicluster=True, patience_s=SLOW_S))
+
+    def read_volumes_space(self, read: Callable[[Iterator[Any]], Made]) -> Made:
+        """What `read` makes of the JSON objects of volumes_space, given one by one while they arrive.
+
+        It may be called again, from the first object on, when an answer was lost.
+        """
+        return self._read("VolumesSpace", read, multicluster=True, patience_s=SLOW_S)
 
     def volumes_get_status(self) -> dict[str, VolumeStatus]:
         """How all volumes and snapshots are, by name, with what they store; slow on a large cluster."""
