@@ -59,6 +59,12 @@ for word; do
 done
 exec @QEMU@ "${words[@]}"
 """
+# Whatever the service user may do as root on a node, it does here as itself.
+_SUDO = """\
+#!/bin/sh
+[ "$1" = -n ] && shift
+exec "$@"
+"""
 
 
 def prepare(directory: str, number: int, user: str, owner: int, *, accelerated: bool) -> dict[str, Any]:
@@ -70,7 +76,10 @@ def prepare(directory: str, number: int, user: str, owner: int, *, accelerated: 
         program(need)
     for name in _OWN:
         os.makedirs(os.path.join(directory, name), exist_ok=True)
-    os.chown(os.path.join(directory, "swtpm_localca"), owner, owner)
+    # libvirt makes the one of a TPM in it as root, for the service user; vtpm_setup does the same.
+    os.makedirs(os.path.join(directory, "var_lib_libvirt", "swtpm"), 0o711, exist_ok=True)
+    for name in ("swtpm_localca", "var_lib_libvirt/swtpm"):
+        os.chown(os.path.join(directory, name), owner, owner)
     values = {"uuid": uuid.uuid4(), "user": user, "address": f"127.0.0.{number}"}
     for name, text in (("libvirtd.conf", _DAEMON), ("qemu.conf", _QEMU)):
         with open(os.path.join(directory, "etc_libvirt", name), "w") as file:
@@ -100,15 +109,20 @@ def _shared(*, accelerated: bool) -> list[tuple[str, str]]:
     qemu = program("qemu-system-x86_64")
     text = f'#!/bin/bash\nexec {qemu} "$@"\n' if accelerated else _EMULATED.replace("@QEMU@", qemu)
     directory = os.path.join(cache(), f"emulator-{hashlib.sha256(text.encode()).hexdigest()[:12]}")
-    emulator, known = os.path.join(directory, "emulator"), os.path.join(directory, "known")
-    if not os.path.exists(emulator):
-        os.makedirs(known, exist_ok=True)
-        own = f"{emulator}.{os.getpid()}"
-        with open(own, "w") as file:
-            file.write(text)
-        os.chmod(own, 0o755)
-        os.rename(own, emulator)
-    return [(emulator, EMULATOR), (known, "/var/cache/libvirt")]
+    emulator, known, sudo = (os.path.join(directory, name) for name in ("emulator", "known", "sudo"))
+    os.makedirs(known, exist_ok=True)
+    for path, script in ((emulator, text), (sudo, _SUDO)):
+        if not os.path.exists(path):
+            _write_program(path, script)
+    return [(emulator, EMULATOR), (known, "/var/cache/libvirt"), (sudo, "/usr/local/bin/sudo")]
+
+
+def _write_program(path: str, text: str) -> None:
+    own = f"{path}.{os.getpid()}"
+    with open(own, "w") as file:
+        file.write(text)
+    os.chmod(own, 0o755)
+    os.rename(own, path)
 
 
 def cache() -> str:
