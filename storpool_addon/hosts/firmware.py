@@ -20,6 +20,8 @@ exec base64 -w 0 -- "$1"
 """
 )
 _FILL = PRELUDE + 'wait_for "$1"; exec dd of="$1" bs=1M iflag=fullblock conv=notrunc,fsync status=none\n'
+# QEMU writes flash through the host's cache and waits for nothing; opened to write, a device can be synced.
+_FLUSH = PRELUDE + 'wait_for "$1"; exec dd if=/dev/null of="$1" conv=notrunc,fsync status=none\n'
 
 
 def read(shell: Shell, path: str, directory: str, whose: str) -> bytes:
@@ -31,3 +33,8 @@ def read(shell: Shell, path: str, directory: str, whose: str) -> bytes:
 def fill(shell: Shell, volume: str, content: bytes) -> None:
     """Write a template to the device of an attached volume; on the disk when this returns."""
     shell.run(_FILL, device(volume), what=f"writing volume {volume}", stdin=content)
+
+
+def flush(shell: Shell, volume: str) -> None:
+    """What the host still has in its cache of an attached volume is on the disk when this returns."""
+    shell.run(_FLUSH, device(volume), what=f"flushing volume {volume}")

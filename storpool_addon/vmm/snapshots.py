@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from storpool_addon import names, tags
 from storpool_addon.errors import StateError
-from storpool_addon.hosts import freeze
+from storpool_addon.hosts import firmware, freeze
 from storpool_addon.opennebula.action import VmmAction
 from storpool_addon.opennebula.location import checked_host
 from storpool_addon.opennebula.protocol import number, protocol, text
@@ -129,8 +129,11 @@ def _hypervisor_id(vm: Whole, snapshot_id: int) -> str:
 def _be_ready(driver: Driver, vm: Whole) -> None:
     """All that need not be done while the guest waits."""
     tpm.save_now(driver, vm.vm, vm.system, vm.place)
+    variables = names.nvram(vm.config.one_px, vm.vm.id)
     for name in vm.names:
         vm.volumes.owned(name)
+    if variables in vm.names:
+        firmware.flush(driver.hosts.on(vm.place.host), vm.volumes.api.reference(variables))
 
 
 @contextmanager

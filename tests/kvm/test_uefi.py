@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,12 +57,19 @@ def remembers(linux: Inside) -> bool:
     return tpm(linux, READ, (OWNER, INDEX), len(SECRET).to_bytes(2, "big") + bytes(2)) == sized(SECRET)
 
 
-def test_firmware_and_tpm_remember(libvirt_lab: Lab, guest: Guest) -> None:
-    lab = libvirt_lab
-    lab.hypervisor.local.update(OURS)
-    lab.configure(DEPLOY_TWEAKS="volatile2dev os")
+@pytest.fixture
+def lab(libvirt_lab: Lab) -> Iterator[Lab]:
+    """With this driver's scripts, the variables' template and the tweak that puts them on a volume."""
+    libvirt_lab.hypervisor.local.update(OURS)
+    libvirt_lab.configure(DEPLOY_TWEAKS="volatile2dev os")
     variables = (OVMF / "OVMF_VARS_4M.fd").read_bytes()
-    lab.hosts.frontend.write("/var/lib/one/remotes/OVMF/VARS.fd", variables)
+    libvirt_lab.hosts.frontend.write("/var/lib/one/remotes/OVMF/VARS.fd", variables)
+    yield libvirt_lab
+    libvirt_lab.hypervisor.local.clear()
+
+
+def test_firmware_and_tpm_remember(lab: Lab, guest: Guest) -> None:
+    """After a live migration, and after the VM was undeployed and started on another host."""
     image = imported(lab, guest.disk)
     vm = lab.vms.create(image, T_OS_LOADER=LOADER, T_OS_NVRAM="storpool:type=block template=VARS.fd")
     vm.attributes["OS"] = {"MACHINE": "q35"}
@@ -71,13 +79,15 @@ def test_firmware_and_tpm_remember(libvirt_lab: Lab, guest: Guest) -> None:
     linux.start("node1")
     nvram, state = f"one-sys-{vm.id}-NVRAM", f"one-sys-{vm.id}-SWTPM"
     remember(linux)
-    assert remembers(linux)
+    number = lab.do(lab.vm_snapshots.create(vm))
+    parts = {name.partition("-ONESNAP")[0] for name in cloud.snapshots(lab) if "ONESNAP" in name}
+    assert {nvram, state} < parts and TEXT.encode() in lab.read_volume(nvram)
+    lab.do(lab.vm_snapshots.delete(vm, number))
 
     lab.do(lab.vms.live_migrate(vm, "node2"))
     linux.follow()
     assert remembers(linux) and linux.run("wrong") == ""
     assert cloud.attached(lab, nvram) == {nvram: {"node2": "rw"}}
-    assert TEXT.encode() in lab.read_volume(nvram)
 
     lab.do(lab.domains.undeploy(vm))
     assert {nvram, state} < cloud.volumes(lab) and not any(cloud.attached(lab).values())
@@ -89,4 +99,3 @@ def test_firmware_and_tpm_remember(libvirt_lab: Lab, guest: Guest) -> None:
     lab.do(lab.vms.terminate(vm))
     assert not {nvram, state} & cloud.volumes(lab)
     lab.do(lab.images.delete(image))
-    lab.hypervisor.local.clear()
