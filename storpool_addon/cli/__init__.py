@@ -27,9 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with Driver(os.environ, log) as driver:
             _COMMANDS.get(arguments.command, deleted.run)(driver, arguments, sys.stdout)
+            sys.stdout.flush()
     except AddonError as error:
         print(f"storpool-addon: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # Who read it has seen enough; the interpreter's own flush at the end must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

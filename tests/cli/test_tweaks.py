@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +82,12 @@ def test_apply_says_what_is_wrong(site: Path, capsys: pytest.CaptureFixture[str]
         assert main(["tweaks", "apply", *words]) == status
         out, err = capsys.readouterr()
         assert out == "" and err.startswith(f"storpool-addon: {line}") and err.count("\n") == 1
+
+
+def test_a_reader_that_has_seen_enough(site: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    program = "import sys; from storpool_addon.cli import main; sys.exit(main(['tweaks', 'list']))"
+    done = subprocess.run([sys.executable, "-c", program], stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
