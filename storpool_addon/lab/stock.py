@@ -20,7 +20,7 @@ from xml.sax.saxutils import quoteattr
 
 NAMES = (
     "deploy", "cancel", "shutdown", "reboot", "reset", "save", "restore", "migrate", "attach_disk",
-    "detach_disk", "resize_disk", "prereconfigure", "reconfigure", "snapshot_create",
+    "detach_disk", "resize_disk", "prereconfigure", "reconfigure",
 )  # fmt: skip
 KVMRC = """\
 export LIBVIRT_URI=qemu:///system
@@ -251,13 +251,6 @@ def reconfigure(words: Sequence[str]) -> None:
     block = ["--block"] if not os.path.isfile(iso) else []
     complaint = f"Could not insert CDROM {iso} to {target}"
     virsh("change-media", domain, target, iso, "--insert", *block, what=complaint)
-
-
-def snapshot_create(words: Sequence[str]) -> None:
-    """DOMAIN SNAPSHOT VM HOST: one inside of the images, which libvirt refuses where a disk is raw."""
-    complaint = f"Could not create snapshot {words[1]} for domain {words[0]}"
-    virsh("snapshot-create-as", words[0], f"snap-{words[1]}", what=complaint)
-    print(f"snap-{words[1]}")
 
 
 ACTIONS: dict[str, Callable[[Sequence[str]], None]] = {name: globals()[name] for name in NAMES}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import Callable, TypeVar
 
-from storpool_addon.lab.command import Command, Result, Steps
+from storpool_addon.lab.command import Steps
 from storpool_addon.lab.conductor import Fault
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm, Volatile
 from tests.tm import cloud
 
-# A boot sector that counts timer ticks at 0x50000: mov ax,5000; mov ds,ax; sti; l: hlt; inc word [0]; jmp l.
-SECTOR = bytes.fromhex("b800508ed8fbf4ff060000ebf9").ljust(510, b"\0") + b"\x55\xaa"
+# A boot sector that counts timer ticks at 0x50000, from nothing, since a reset leaves memory as it is:
+# mov ax,5000; mov ds,ax; mov word [0],0; sti; l: hlt; inc word [0]; jmp l.
+SECTOR = bytes.fromhex("b800508ed8c70600000000fbf4ff060000ebf9").ljust(510, b"\0") + b"\x55\xaa"
 TIMEOUT_S = 60.0
 T = TypeVar("T")
 
@@ -80,27 +82,14 @@ def disks(lab: Lab, vm: Vm) -> set[str]:
     return {line.split()[0] for line in lines}
 
 
-def calls(lab: Lab, steps: Steps[T], what: str, *names: str) -> dict[str, list[int]]:
-    """Run all of a verb; which calls of some of its scripts (from 1) are `what`: ssh, or one of the API."""
-    found: dict[str, list[int]] = {}
-
-    def seen(command: Command, result: Result) -> None:
-        if (name := command.script.rpartition("/")[2]) in names:
-            kinds = [what in (call.kind, call.what.partition(" ")[0]) for call in result.calls]
-            found[name] = [number for number, counts in enumerate(kinds, 1) if counts]
-
-    lab.do(steps, seen)
-    return found
-
-
 def killed(lab: Lab, steps: Steps[T], numbers: dict[str, list[int]]) -> None:
     """Run all of a verb, and some of its scripts several times: killed after one of these calls, after the
     next, and at last to their end.
     """
     for name, after in numbers.items():
         command = lab.until(steps, name.partition(".")[0])
-        for number in after:
-            lab.run(command, Fault(number, "after", "kill"))
+        ends = [lab.run(command, Fault(number, "after", "kill")).exit_code for number in after]
+        assert ends[0] == -signal.SIGKILL
         result = lab.run(command)
-        assert result.exit_code == 0, result.stderr
+        assert (result.exit_code, result.stderr) == (0, "")
     lab.do(steps)
