@@ -13,6 +13,7 @@ from storpool_addon.lab.hosts import NoHosts
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.programs import CHECKOUT
 from storpool_addon.lab.report import Report
+from storpool_addon.lab.running import Running
 from storpool_addon.lab.story import Story
 
 
@@ -43,6 +44,8 @@ def _play(report: Report, directory: str, ends: ExitStack) -> None:
         lab = ends.enter_context(_lab(report, directory, tree))
         lab.configure(DELAY_DELETE="48h")
     Story(lab, report, scratch).tell()
+    if report.is_well:
+        Running(report, directory, tree).tell()
 
 
 def _install(report: Report, tree: str) -> None:

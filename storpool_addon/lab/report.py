@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, TextIO
 
 from storpool_addon.lab.command import StepFailed
+from storpool_addon.lab.console import GuestError
 
 
 class Line(NamedTuple):
@@ -39,7 +40,7 @@ class Report:
         start = time.monotonic()
         try:
             yield
-        except StepFailed as failure:
+        except (StepFailed, GuestError) as failure:
             self._problems.append(str(failure))
         line = Line(title, time.monotonic() - start, self.scripts, self._checks, self._problems)
         self.lines.append(line)

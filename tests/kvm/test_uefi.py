@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from storpool_addon.lab.guest import Guest
+from storpool_addon.lab.inside import OURS, Inside, imported
 from storpool_addon.lab.lab import Lab
-from tests.kvm.inside import OURS, Inside, imported
 from tests.tm import cloud
 
 OVMF = Path("/usr/share/OVMF")
