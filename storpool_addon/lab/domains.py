@@ -9,7 +9,7 @@ from storpool_addon.lab.libvirtd import URI
 from storpool_addon.lab.machine import Vm
 from storpool_addon.lab.machines import RUNNING, Machines
 
-SAVE_STOP, SAVE_SUSPEND, SAVE_MIGRATE, SHUTDOWN_POWEROFF, SHUTDOWN_UNDEPLOY = 5, 6, 7, 18, 29
+SAVE_STOP, SAVE_SUSPEND, SHUTDOWN_POWEROFF, SHUTDOWN_UNDEPLOY = 5, 6, 18, 29
 
 
 class Domains:
@@ -61,11 +61,6 @@ class Domains:
         """`onevm stop`."""
         yield from self._save(vm, SAVE_STOP)
         yield from self._vms.stop(vm)
-
-    def migrate(self, vm: Vm, host: str) -> Steps[None]:
-        """`onevm migrate` of a VM that runs: saved, moved, restored."""
-        yield from self._save(vm, SAVE_MIGRATE)
-        yield from self._vms.migrate(vm, host)
 
     def _shut(self, vm: Vm, lcm: int, *, hard: bool) -> Steps[None]:
         vm.lcm_state = lcm

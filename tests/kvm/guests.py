@@ -61,7 +61,7 @@ def until(ask: Callable[[], T]) -> T:
     deadline = time.monotonic() + TIMEOUT_S
     while not (answer := ask()):
         assert time.monotonic() < deadline, f"still {answer!r}"
-        time.sleep(0.05)
+        time.sleep(0.2)
     return answer
 
 
