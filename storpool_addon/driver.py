@@ -18,7 +18,7 @@ from storpool_addon.hosts.clients import Clients, Home
 from storpool_addon.hosts.process import Processes
 from storpool_addon.hosts.shell import Hosts
 from storpool_addon.log import LOG_FILE, Log
-from storpool_addon.opennebula.datastore import Datastore
+from storpool_addon.opennebula.datastore import TOKEN, Datastore
 from storpool_addon.opennebula.host import Host
 from storpool_addon.opennebula.rpc import OpenNebula
 from storpool_addon.opennebula.vm import Vm
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 # What a person who meets somebody else at work on an object would wait for before asking who that is.
 LOCK_TIMEOUT_S = 60.0
-
-TOKEN = "SP_AUTH_TOKEN"
 
 
 class Driver:

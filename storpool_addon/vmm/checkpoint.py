@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from storpool_addon.errors import HostError, UsageError
 from storpool_addon.hosts import memory, stock, vmdir
 from storpool_addon.opennebula.action import VmmAction
+from storpool_addon.opennebula.datastore import without_token
 from storpool_addon.opennebula.location import absolute, as_written, checked_host
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.vm import TM_MAD
@@ -131,7 +132,7 @@ def _guest(driver: Driver, request: _Request) -> memory.Guest:
         file=request.file,
         domain=request.guest.deploy_id,
         words=request.words,
-        document=request.document,
+        document=without_token(request.document),
     )
 
 

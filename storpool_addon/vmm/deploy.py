@@ -11,10 +11,10 @@ from storpool_addon.domain.tweaking import BUILT_IN
 from storpool_addon.errors import StateError, UsageError
 from storpool_addon.hosts import deployment
 from storpool_addon.hosts.deployment import Deployment
-from storpool_addon.opennebula.datastore import Datastore
+from storpool_addon.opennebula.datastore import without_token
 from storpool_addon.opennebula.location import absolute, checked_host
 from storpool_addon.opennebula.protocol import number, protocol
-from storpool_addon.opennebula.xml import decoded, parse
+from storpool_addon.opennebula.xml import decoded
 from storpool_addon.vmm.tweaks import Subject, tweaked
 
 if TYPE_CHECKING:
@@ -72,15 +72,10 @@ def _deployment(driver: Driver, start: Start, subject: Subject, domain: bytes) -
         words=(f"{home}/{basename(start.file)}", start.host, str(start.vm_id), start.same_host),
         domain=domain,
         vm=subject.document,
-        datastore=_without_secrets(driver, system),
+        # For all to read: what oned encrypts stays so.
+        datastore=without_token(driver.one.datastore_document(system.id)),
     )
 
-
-def _without_secrets(driver: Driver, system: Datastore) -> bytes:
-    """The datastore's document for all to read: what oned encrypts stays so, and no token of ours."""
-    root = parse(driver.one.datastore_document(system.id))
-    root.remove("TEMPLATE/SP_AUTH_TOKEN")
-    return root.document()
 
 
 def _read(file: str) -> bytes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.errors import UsageError
 from storpool_addon.hosts import hotplug, vmdir
+from storpool_addon.opennebula.datastore import without_token
 from storpool_addon.opennebula.location import absolute, as_written, checked_host
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.vm import Vm
@@ -31,7 +32,7 @@ class _Sent(NamedTuple):
         for disk in root.nodes("VM/TEMPLATE/DISK"):
             if disk.flag("ATTACH"):
                 _as_block_device(disk)
-        return cls(Vm.from_node(root.required("VM")), root.document())
+        return cls(Vm.from_node(root.required("VM")), without_token(root.document()))
 
 
 class Plugging(NamedTuple):

@@ -9,7 +9,7 @@ from storpool_addon.domain.tweaking import MIGRATE
 from storpool_addon.errors import UsageError
 from storpool_addon.hosts import migration, vmdir
 from storpool_addon.hosts.migration import Journey
-from storpool_addon.opennebula.datastore import Datastore
+from storpool_addon.opennebula.datastore import Datastore, without_token
 from storpool_addon.opennebula.location import absolute, checked_host
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.vm import Vm
@@ -35,7 +35,7 @@ class _Sent(NamedTuple):
         system = Datastore.from_node(root.required("DATASTORE"))
         subject = Subject(Vm.from_node(vm), system, vm.document())
         directory = root.text("DISK_TARGET_PATH") or f"{system.base_path}/{subject.vm.id}"
-        return cls(subject, directory, plain)
+        return cls(subject, directory, without_token(plain))
 
 
 class Migrating(NamedTuple):

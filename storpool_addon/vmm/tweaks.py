@@ -13,7 +13,7 @@ from storpool_addon.domain import tweaking
 from storpool_addon.domain.document import Domain
 from storpool_addon.domain.enabled import Enabled
 from storpool_addon.errors import AddonError, ConfigError, TweakError
-from storpool_addon.opennebula.datastore import Datastore
+from storpool_addon.opennebula.datastore import TOKEN, Datastore
 from storpool_addon.opennebula.vm import Vm
 from storpool_addon.tm import scratch
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 60.0
 # Where StorPool has its Python, in which tweaks of sites may be written.
 _STORPOOL_PYTHON = "/opt/storpool/python3/bin"
-_SECRET = "SP_AUTH_TOKEN"
 
 
 class Subject(NamedTuple):
@@ -73,12 +72,12 @@ def _run(driver: Driver, subject: Subject, domain: bytes, tweak: Enabled) -> byt
 
 def _environment(driver: Driver) -> Mapping[str, str]:
     """What such programs were always given: the site's settings, and those of OpenNebula's VM driver."""
-    found = {name: text for name, text in driver.environ.items() if name != _SECRET}
+    found = {name: text for name, text in driver.environ.items() if name != TOKEN}
     found.update(_kvmrc(driver))
     for name, key in KEYS.items():
         given = driver.config.given(name)
         text = given.text if given else key.default
-        if text and name != _SECRET:
+        if text and name != TOKEN:
             found[name] = text
     if os.path.isdir(_STORPOOL_PYTHON):
         found["PATH"] = f"{_STORPOOL_PYTHON}:{found.get('PATH', '')}"

@@ -29,7 +29,9 @@ def test_a_guest_goes_to_a_volume_and_back(lab: Lab) -> None:
     hypervisor = Hypervisor(lab)
     vm = scene.machine(lab, lab.give_image())
     hypervisor.runs("node1")
+    vm.here.system.attributes["SP_AUTH_TOKEN"] = lab.simulator.token
     cloud.succeeds(lab, save(lab, vm), times=2)
+    assert "SP_AUTH_TOKEN" not in hypervisor.read("node1", "stdin")
     assert lab.read_volume(NAME, 16) == WHOLE and cloud.attached(lab, NAME) == {NAME: {}}
     assert hypervisor.read("node1", "domain") == ""
     # The second run sees that the guest is saved, and asks nobody to save what is not there.

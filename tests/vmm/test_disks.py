@@ -27,6 +27,7 @@ def test_a_disk_comes_and_goes(lab: Lab) -> None:
     vm = scene.machine(lab, lab.give_image())
     hypervisor.runs("node1", OWN)
     vm.disks[0]["ATTACH"] = "YES"
+    vm.here.system.attributes["SP_AUTH_TOKEN"] = lab.simulator.token
     attach, detach = plug(lab, vm, "attach"), plug(lab, vm, "detach")
     for _ in range(2):
         cloud.succeeds(lab, attach)
@@ -35,6 +36,7 @@ def test_a_disk_comes_and_goes(lab: Lab) -> None:
     assert words.split()[:4] == ["attach_disk", vm.deploy_id, PATH, "vdb"]
     # What oned says of a device is handed on as it is.
     assert "<DISK_TYPE>BLOCK</DISK_TYPE>" in hypervisor.read("node1", "stdin")
+    assert "SP_AUTH_TOKEN" not in hypervisor.read("node1", "stdin")
     for _ in range(2):
         cloud.succeeds(lab, detach)
         assert hypervisor.disks("node1") == [OWN]

@@ -24,10 +24,12 @@ def test_a_guest_arrives_once(lab: Lab) -> None:
     lab.configure(MIGRATE_OPTIONS="--unsafe --bandwidth 100")
     hypervisor.runs("node1", uuid=vm.deploy_id)
     hypervisor.write("node1", "domain", DOMAIN)
+    vm.here.system.attributes["SP_AUTH_TOKEN"] = lab.simulator.token
     command = action(lab, vm, "migrate-tweaks", vm.deploy_id, "node2", "node1")
     # The third ssh migrates: the answers of all its tries are lost, and the guest has arrived.
     ssh = [at for at, call in enumerate(lab.run(command).calls, 1) if call.kind == "ssh"]
     assert hypervisor.read("node1", "domain") == ""
+    assert "SP_AUTH_TOKEN" not in hypervisor.read("node1", "stdin")
     arrived = hypervisor.read("node2", "domain")
     assert "iothread" in DOMAIN and "iothread" not in arrived and 'dev="vda"' in arrived
     calls = hypervisor.read("node1", "calls").splitlines()
