@@ -77,7 +77,6 @@ def _deployment(driver: Driver, start: Start, subject: Subject, domain: bytes) -
     )
 
 
-
 def _read(file: str) -> bytes:
     try:
         with open(file, "rb") as opened:
