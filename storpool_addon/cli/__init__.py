@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from storpool_addon import __version__
-from storpool_addon.cli import deleted, tovolumes, tweaks
+from storpool_addon.cli import deleted, policies, tovolumes, tweaks
 from storpool_addon.driver import Driver
 from storpool_addon.errors import AddonError
 from storpool_addon.log import Log
 from storpool_addon.simulator.command import add_arguments as simulator_arguments
 from storpool_addon.simulator.command import run as simulate
 
-_COMMANDS = {tovolumes.NAME: tovolumes.run, tweaks.NAME: tweaks.run}
+_COMMANDS = {policies.NAME: policies.run, tovolumes.NAME: tovolumes.run, tweaks.NAME: tweaks.run}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,4 +45,5 @@ def _parser() -> argparse.ArgumentParser:
     deleted.add_arguments(commands)
     tovolumes.add_arguments(commands)
     tweaks.add_arguments(commands)
+    policies.add_arguments(commands)
     return parser

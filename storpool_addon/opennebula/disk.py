@@ -115,6 +115,15 @@ class Disk(NamedTuple):
         return self.clone is False and not self.save and self.readonly
 
     @property
+    def is_shared(self) -> bool:
+        """Whether the disk is an image that other VMs may have too: SHAREABLE or IMMUTABLE.
+
+        oned writes for the first SHAREABLE=YES, for the second SAVE=NO and READONLY=YES with CLONE=NO, which
+        a CDROM has as well (Image.cc, disk_attribute).
+        """
+        return self.clone is False and not self.is_cdrom and (self.shareable or self.is_immutable)
+
+    @property
     def has_own_volume(self) -> bool:
         """Whether the VM has a volume of its own: a volatile disk, a clone, or its copy of a CDROM."""
         return self.is_volatile or bool(self.clone) or self.is_cdrom

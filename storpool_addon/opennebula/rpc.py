@@ -6,7 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar, cast
 
-from storpool_addon.errors import ConfigError, OpenNebulaError, OpenNebulaRefused, OpenNebulaUnreachable
+from storpool_addon.errors import (
+    AddonError,
+    ConfigError,
+    OpenNebulaError,
+    OpenNebulaRefused,
+    OpenNebulaUnreachable,
+)
 from storpool_addon.opennebula import http, session
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.host import Host
@@ -88,6 +94,14 @@ class OpenNebula:
             Datastore.from_node(each) for each in self._document("one.datastorepool.info").nodes("DATASTORE")
         ]
 
+    def datastore_pool(self) -> Iterator[Datastore | AddonError]:
+        """All datastores, as `datastores`; in the place of one that cannot be read, why."""
+        for node in self._document("one.datastorepool.info").nodes("DATASTORE"):
+            try:
+                yield Datastore.from_node(node)
+            except AddonError as error:
+                yield error
+
     def raft_state(self) -> int:
         """What this oned is among those of its zone, in OpenNebula's numbers (RaftState)."""
         return self._document("one.zone.raftstatus").number("STATE")
@@ -96,6 +110,14 @@ class OpenNebula:
         """All images."""
         pool = self._document("one.imagepool.info", _ALL, -1, -1)
         return [Image.from_node(each) for each in pool.nodes("IMAGE")]
+
+    def image_pool(self) -> Iterator[Image | AddonError]:
+        """All images, as `images`; in the place of one that cannot be read, why."""
+        for node in self._document("one.imagepool.info", _ALL, -1, -1).nodes("IMAGE"):
+            try:
+                yield Image.from_node(node)
+            except AddonError as error:
+                yield error
 
     def vms(self) -> Iterator[Vm]:
         """All VMs but those that are done, asked for in pages; one that cannot be read is left out."""

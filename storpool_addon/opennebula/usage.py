@@ -48,7 +48,7 @@ class VmUsage(NamedTuple):
                 disk_id, ids = _chain(part)
                 chains[disk_id] = ids
             else:
-                datastore_id = _datastore(part)
+                datastore_id = system_datastore(part)
         used = tuple(UsedDisk(disk, chains.get(disk.disk_id, ())) for disk in disks)
         return cls(vm_id, datastore_id, used, tuple(vm_snapshots))
 
@@ -60,8 +60,8 @@ def _chain(node: Node) -> tuple[int, tuple[int, ...]]:
     return disk_id, tuple(ids)
 
 
-def _datastore(node: Node) -> int:
-    """The system datastore of the newest history record."""
+def system_datastore(node: Node) -> int:
+    """The system datastore of the newest record in a HISTORY_RECORDS element, -1 when there is none."""
     found = -1
     for record in node.children("HISTORY"):
         for each in record.children("DS_ID"):

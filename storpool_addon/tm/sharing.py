@@ -19,12 +19,8 @@ if TYPE_CHECKING:
 
 
 def is_shared(disk: Disk) -> bool:
-    """Whether the disk is an image that other VMs may have too: SHAREABLE or IMMUTABLE.
-
-    oned writes for the first SHAREABLE=YES, for the second SAVE=NO and READONLY=YES with CLONE=NO, which a
-    CDROM has as well (Image.cc, disk_attribute).
-    """
-    return disk.clone is False and not disk.is_cdrom and (disk.shareable or disk.is_immutable)
+    """Whether the disk is an image that other VMs may have too: SHAREABLE or IMMUTABLE."""
+    return disk.is_shared
 
 
 def user_of_backups(disk: Subject) -> str:

@@ -33,6 +33,10 @@ class SnapshotCalls(Asking):
         """All snapshots of the cluster, with those that are on their way out (`deleted`)."""
         return reading.list_of(reading.snapshot, self._get("SnapshotsList", multicluster=True))
 
+    def read_snapshots_list(self, read: Callable[[Iterator[Any]], Made]) -> Made:
+        """Like read_volumes_space, of snapshots_list."""
+        return self._read("SnapshotsList", read, multicluster=True, patience_s=0.0)
+
     def snapshots_space(self) -> list[Space]:
         """What all snapshots take; slow on a large cluster."""
         return reading.list_of(

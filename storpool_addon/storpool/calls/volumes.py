@@ -31,6 +31,10 @@ class VolumeCalls(Asking):
         """All volumes of the cluster."""
         return reading.list_of(reading.volume, self._get("VolumesList", multicluster=True))
 
+    def read_volumes_list(self, read: Callable[[Iterator[Any]], Made]) -> Made:
+        """Like read_volumes_space, of volumes_list."""
+        return self._read("VolumesList", read, multicluster=True, patience_s=0.0)
+
     def volume_list_snapshots(self, volume: str) -> list[Snapshot]:
         """The snapshots that a volume stands on."""
         return reading.list_of(reading.snapshot, self._get("VolumeListSnapshots", volume))

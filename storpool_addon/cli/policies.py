@@ -1,0 +1,52 @@
+"""`policies` gives volumes the tags `vc-policy` and `qc` that their VMs, images and datastores ask for."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, TextIO
+
+from storpool_addon.errors import StateError
+from storpool_addon.hooks.reconciling import LOCK, Reconciler
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from storpool_addon.driver import Driver
+
+NAME = "policies"
+
+
+def add_arguments(commands: _SubParsersAction[ArgumentParser]) -> None:
+    """Declare the subcommand."""
+    own = commands.add_parser(
+        NAME, help="give all volumes the VolumeCare policy and QoS class they should have"
+    )
+    one = own.add_mutually_exclusive_group()
+    one.add_argument("--vm", type=int, metavar="ID", help="only the volumes of this VM")
+    one.add_argument("--image", type=int, metavar="ID", help="only this image and its snapshots")
+    own.add_argument("--dry-run", action="store_true", help="only say what would be changed")
+
+
+def run(driver: Driver, arguments: Namespace, out: TextIO) -> None:
+    """Carry out the subcommand; StateError at the end when something could not be done."""
+
+    def say(line: str) -> None:
+        driver.log(line)
+        out.write(f"{line}\n")
+        out.flush()
+
+    work = Reconciler(driver, say, act=not arguments.dry_run)
+    if arguments.vm is not None:
+        work.vm(arguments.vm)
+    elif arguments.image is not None:
+        work.image(arguments.image)
+    else:
+        with driver.exclusive(LOCK):
+            work.everything()
+    say(f"{work.changed} volumes {'would be' if arguments.dry_run else 'were'} changed")
+    for trouble in work.troubles:
+        driver.log(trouble)
+        print(f"storpool-addon: {trouble}", file=sys.stderr)
+    if work.troubles:
+        raise StateError(f"troubles: {len(work.troubles)}; all else was looked at")
