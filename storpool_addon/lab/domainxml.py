@@ -115,12 +115,14 @@ def _address(target: str) -> Iterator[str]:
 
 
 def _context(vm: Vm) -> Iterator[str]:
-    """The context is a file for oned, whatever its driver makes of it."""
+    """The context is a file for oned, unless its system datastore says otherwise."""
     if vm.context is None:
         return
     target = vm.context["TARGET"]
-    yield "\t\t<disk type='file' device='cdrom'>"
-    yield f"\t\t\t<source file='{vm.home}/disk.{vm.context['DISK_ID']}'/>"
+    block = vm.here.system.attributes.get("CONTEXT_DISK_TYPE") == "BLOCK"
+    path = f"{vm.home}/disk.{vm.context['DISK_ID']}"
+    yield f"\t\t<disk type='{'block' if block else 'file'}' device='cdrom'>"
+    yield f"\t\t\t<source {'dev' if block else 'file'}='{path}'/>"
     yield f"\t\t\t<target dev='{target}'{_bus(target)}/>"
     yield "\t\t\t<readonly/>"
     yield "\t\t\t<driver name='qemu' type='raw'/>"
