@@ -52,9 +52,10 @@ def _loader(text: str) -> Element | None:
     if not text:
         return None
     found = element(text)
-    # A path that may lead elsewhere, or to a device: the guest may write to its firmware, or run it.
+    # A path that may lead elsewhere, or to a device: the guest may write to its firmware, or run it. All that
+    # is forbidden is found below /proc/self/root too.
     is_plain = found.text.startswith("/") and not {"", ".", ".."} & set(found.text[1:].split("/"))
-    if not is_plain or found.text.startswith("/dev/"):
+    if not is_plain or found.text.startswith(("/dev/", "/proc/", "/sys/")):
         raise ValueError(text)
     return Element(found.text, only(found.attributes, _LOADER))
 

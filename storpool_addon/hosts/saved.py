@@ -17,7 +17,8 @@ _SAVED = b"saved\n"
 _LATE, _NOT_BACK = 75, 76
 
 # libvirt shows an image only when it is whole (qemu_saveimage.c). Once a guest runs from it its beginning is
-# overwritten: nothing starts from it again. A save that is under way, of whoever died, is ended.
+# overwritten: nothing starts from it again. A save that is under way, of whoever died, is ended. A libvirt that
+# is being restarted is waited for: what it does not say is no answer.
 _BACK = (
     DOMAIN
     + r"""
@@ -26,15 +27,17 @@ is_whole() { tell save-image-dumpxml "$device" >/dev/null 2>&1; }
 forget() { dd if=/dev/zero of="$device" bs=4096 count=1 conv=notrunc,fsync status=none; }
 is_saving() { ! tell domjobinfo "$domain" 2>/dev/null | grep -q '^Job type: *None'; }
 bring_back() {
-    local try
+    local try lost=0
     for ((try = 0; try < $1; try++)); do
-        if runs; then
+        if ! tell uri >/dev/null; then :
+        elif (runs); then
             is_saving || return 0
             tell domjobabort "$domain" >&2 || true
         elif is_whole; then
             if tell restore "$device" >&2; then forget; return 0; fi
         else
-            return 1
+            lost=$((lost + 1))
+            [ "$lost" -lt 3 ] || return 1
         fi
         sleep 0.5
     done
@@ -65,9 +68,10 @@ finish() {
     exit "$code"
 }
 wait_for "$device"
-# What brings back the guest of a run that was killed may be at it.
-for ((try = 0; try < 60; try++)); do if runs; then break; fi; sleep 0.5; done
+# A run that was killed may be saving it still, or bringing it back: its memory is not to be touched then.
+for ((try = 0; try < 60; try++)); do if runs && ! is_saving; then break; fi; sleep 0.5; done
 runs || fail "domain $domain does not run"
+! is_saving || fail "libvirt is at work on domain $domain; see to it with virsh domjobinfo, then try again"
 forget
 setsid bash -c "$watch" storpool-addon-back "$domain" "$device" $$ </dev/null >/dev/null 2>&1 &
 watcher=$!

@@ -55,6 +55,7 @@ def test_what_they_mean(name: str, text: str, value: object) -> None:
         ("T_OS_LOADER", "OVMF_CODE.fd:readonly=yes"),
         ("T_OS_LOADER", "/x:readonly"),
         ("T_OS_LOADER", "/dev/storpool/one-img-7:type=pflash"),
+        ("T_OS_LOADER", "/proc/self/root/dev/storpool/one-img-7:type=pflash"),
         ("T_OS_LOADER", "/usr/../dev/storpool/one-img-7:type=pflash"),
         ("T_OS_LOADER", "//dev/storpool/one-img-7:type=pflash"),
         ("T_OS_LOADER", "/x:readonly=maybe"),

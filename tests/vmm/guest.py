@@ -19,12 +19,13 @@ gone() { [ -e running ] || { echo "error: failed to get domain '$1'" >&2; exit 1
 case $1 in
     uri) echo qemu:///system;;
     domstate) gone "$2"; echo running;;
-    domjobinfo) echo "Job type:         None";;
+    domjobinfo) if [ -s job ]; then sed -i 1d job; echo "Job type: Unbounded"; else echo "Job type:         None"; fi;;
     dumpxml) gone "${@: -1}"; echo "<domain><name>$(cat running)</name></domain>";;
     destroy) gone "$2"; rm running memory;;
     create) [ ! -e running ] && grep -q '<domain>' "$2" || exit 1
         echo "$domain" >running; echo booted >memory;;
-    save) gone "$2"; echo "LibvirtQemudSave $(cat memory)" | dd of="$3" conv=notrunc status=none; rm running;;
+    save) gone "$2"; [ ! -s job ] || exit 1
+        echo "LibvirtQemudSave $(cat memory)" | dd of="$3" conv=notrunc status=none; rm running;;
     save-image-dumpxml) head -c 16 "${@: -1}" | grep -q LibvirtQemudSave || exit 1
         echo "<domain><disk file='/x/99/42/disk.0'/></domain>";;
     restore) [ ! -e running ] || exit 1
@@ -71,6 +72,10 @@ class Guest:
     def remembers(self, text: str) -> None:
         """Something else is in its memory from now on."""
         self._file("memory").write_text(f"{text}\n")
+
+    def is_busy(self, times: int) -> None:
+        """libvirt has a job of it under way, and says so that often."""
+        self._file("job").write_text("x\n" * times)
 
     @property
     def restored_from(self) -> str:
