@@ -17,8 +17,8 @@ _SAVED = b"saved\n"
 _LATE, _NOT_BACK = 75, 76
 
 # libvirt shows an image only when it is whole (qemu_saveimage.c). Once a guest runs from it its beginning is
-# overwritten: nothing starts from it again. A save that is under way, of whoever died, is ended. A libvirt that
-# is being restarted is waited for: what it does not say is no answer.
+# overwritten: nothing starts from it again. A save that is under way, of whoever died, is ended. A libvirt
+# that is being restarted is waited for: what it does not say is no answer.
 _BACK = (
     DOMAIN
     + r"""

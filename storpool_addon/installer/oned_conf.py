@@ -25,8 +25,8 @@ _MANDATORY = (
 # What a tenant could otherwise set on a VM to get round the operator's limits.
 RESTRICTED = ("VMSNAPSHOT_LIMIT", "DISKSNAPSHOT_LIMIT", "VC_POLICY", "SP_QOSCLASS")
 
-# The same where tweaks of domains are in use: files of hosts that QEMU opens, shares of their CPUs, and the UUID,
-# by which OpenNebula's scripts end and move a domain, and the state of a TPM is kept.
+# The same where tweaks of domains are in use: files of hosts that QEMU opens, shares of their CPUs, and the
+# UUID, by which OpenNebula's scripts end and move a domain, and the state of a TPM is kept.
 RESTRICTED_TWEAKS = (
     "T_OS_LOADER", "T_OS_NVRAM", "T_CPUTUNE_MUL", "T_CPUTUNE_SHARES", "T_CPUTUNE_PERIOD", "T_CPUTUNE_QUOTA",
     "T_VCPU_MAX", "T_MEMORY_MAX", "T_VF_MACS", "T_UUID",

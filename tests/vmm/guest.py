@@ -19,7 +19,8 @@ gone() { [ -e running ] || { echo "error: failed to get domain '$1'" >&2; exit 1
 case $1 in
     uri) echo qemu:///system;;
     domstate) gone "$2"; echo running;;
-    domjobinfo) if [ -s job ]; then sed -i 1d job; echo "Job type: Unbounded"; else echo "Job type:         None"; fi;;
+    domjobinfo) [ ! -s job ] || { sed -i 1d job; echo "Job type: Unbounded"; exit; }
+        echo "Job type:         None";;
     dumpxml) gone "${@: -1}"; echo "<domain><name>$(cat running)</name></domain>";;
     destroy) gone "$2"; rm running memory;;
     create) [ ! -e running ] && grep -q '<domain>' "$2" || exit 1
