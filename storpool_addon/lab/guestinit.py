@@ -51,6 +51,8 @@ await() {
     return 1
 }
 
+no() { ! "$@"; }
+
 # Mounts the file system of a disk, as soon as that is there.
 attach() { await test -b "/dev/$1" && mkdir -p "/$2" && mount "/dev/$1" "/$2"; }
 

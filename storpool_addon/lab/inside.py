@@ -14,6 +14,7 @@ from storpool_addon.lab.objects import Image
 # The scripts of this driver that a site switches on after `-l`.
 OURS = {
     "deploy": "deploy-tweaks",
+    "migrate": "migrate-tweaks",
     "attach_disk": "attach_disk.storpool",
     "detach_disk": "detach_disk.storpool",
     "save": "tmsave",
