@@ -20,11 +20,15 @@ _NAME = re.compile(r"[A-Za-z0-9_.:\-]{1,199}", re.ASCII)
 _MOST_WORDS = 200
 
 
+class Busy(StateError):
+    """Another process has the lock."""
+
+
 @contextlib.contextmanager
 def exclusive(directory: str, name: str, *, timeout_s: float, who: str) -> Iterator[None]:
     """Hold the lock of the object `name` while the block runs; the kernel frees it however we end.
 
-    who: says it to those who wait. StateError after timeout_s, with the words of the process that has it.
+    who: says it to those who wait. Busy after timeout_s, with the words of the process that has it.
     Locks of several objects are to be taken in the order of their names.
     """
     path = _path(directory, name)
@@ -62,7 +66,7 @@ def _acquire(path: str, name: str, give_up: float) -> int:
                 taken, descriptor = descriptor, -1
                 return taken
             if time.monotonic() + pause_s > give_up:
-                raise StateError(f"{name} is being worked on by {_words(descriptor)}; try again later")
+                raise Busy(f"{name} is being worked on by {_words(descriptor)}; try again later")
         finally:
             if descriptor >= 0:
                 os.close(descriptor)

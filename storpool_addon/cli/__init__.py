@@ -8,14 +8,19 @@ import sys
 from collections.abc import Sequence
 
 from storpool_addon import __version__
-from storpool_addon.cli import deleted, policies, tovolumes, tweaks
+from storpool_addon.cli import collect, deleted, policies, tovolumes, tweaks
 from storpool_addon.driver import Driver
 from storpool_addon.errors import AddonError
 from storpool_addon.log import Log
 from storpool_addon.simulator.command import add_arguments as simulator_arguments
 from storpool_addon.simulator.command import run as simulate
 
-_COMMANDS = {policies.NAME: policies.run, tovolumes.NAME: tovolumes.run, tweaks.NAME: tweaks.run}
+_COMMANDS = {
+    collect.NAME: collect.run,
+    policies.NAME: policies.run,
+    tovolumes.NAME: tovolumes.run,
+    tweaks.NAME: tweaks.run,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,4 +51,5 @@ def _parser() -> argparse.ArgumentParser:
     tovolumes.add_arguments(commands)
     tweaks.add_arguments(commands)
     policies.add_arguments(commands)
+    collect.add_arguments(commands)
     return parser

@@ -9,25 +9,24 @@ class Monitoring:
     """Monitoring"""
 
     sp_fe_json_path = key.text(
-        "SP_FE_JSON_PATH", "/var/cache/addon-storpool-monitor", "Where StorPool's statistics are kept."
-    )
-    sp_template_status_json = key.word(
-        "SP_TEMPLATE_STATUS_JSON", "storpool_template_status.json", "File name of the templates' status."
-    )
-    sp_volume_space_json = key.word(
-        "SP_VOLUME_SPACE_JSON", "storpool_volume_usedSpace.json", "File name of the volumes' used space."
-    )
-    sp_snapshot_space_json = key.word(
-        "SP_SNAPSHOT_SPACE_JSON", "storpool_snapshot_space.json", "File name of the snapshots' used space."
+        "SP_FE_JSON_PATH",
+        "/var/cache/addon-storpool-monitor",
+        "Directory of what `storpool-addon collect` keeps.",
     )
     sp_template_status_minutes = key.number(
-        "SP_TEMPLATE_STATUS_MINUTES", "60", "Minutes after which the templates' status is asked for again."
+        "SP_TEMPLATE_STATUS_MINUTES",
+        "60",
+        "Minutes after which `monitor` does not take capacity from what was collected, but asks StorPool.",
     )
     sp_volume_space_minutes = key.number(
-        "SP_VOLUME_SPACE_MINUTES", "60", "Minutes after which the volumes' space is asked for again."
+        "SP_VOLUME_SPACE_MINUTES",
+        "60",
+        "Minutes after which the space of all volumes is collected again.",
     )
     sp_snapshot_space_minutes = key.number(
-        "SP_SNAPSHOT_SPACE_MINUTES", "65", "Minutes after which the snapshots' space is asked for again."
+        "SP_SNAPSHOT_SPACE_MINUTES",
+        "65",
+        "Minutes after which the space of all snapshots is collected again, with that of the volumes.",
     )
     sp_skip_monitor = key.flag("SP_SKIP_MONITOR", "0", "Leave this datastore out.", key.DATASTORE)
     raft_leader_ip = key.word(
@@ -39,6 +38,12 @@ class Monitoring:
     alt_stats = key.flag("ALT_STATS", "0", "Count what StorPool keeps for itself (u2, u3) as free.")
     sp_space_used_lvmway = key.flag(
         "SP_SPACE_USED_LVMWAY", "0", "Report what is stored in a volume, without its copies."
+    )
+    monitor_collect_seconds = key.number(
+        "MONITOR_COLLECT_SECONDS",
+        "200",
+        "How long a round of `storpool-addon collect` waits for a cluster; what comes later is left out.",
+        least=1,
     )
     monitor_vmsnapshots = key.flag("MONITOR_VMSNAPSHOTS", "0", "Report the size of VM snapshots too.")
     monitor_address = key.word("MONITOR_ADDRESS", "127.0.0.1", "Where monitord listens.")

@@ -102,6 +102,10 @@ OBSOLETE = {
         ),
         _ASKED,
     ),
+    **dict.fromkeys(
+        ("SP_TEMPLATE_STATUS_JSON", "SP_VOLUME_SPACE_JSON", "SP_SNAPSHOT_SPACE_JSON"),
+        "what is collected is in one file",
+    ),
     "ONE_VM_POOL_*": "oned is asked directly",
     "ONEDATASTORE_XML": "oned is asked directly",
     **dict.fromkeys(

@@ -1,4 +1,4 @@
-"""How much a datastore holds and may still hold."""
+"""How much a datastore holds and may still hold, and what the disks of the VMs on it take."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from storpool_addon import names
 from storpool_addon.errors import StateError
+from storpool_addon.monitoring import kept
 from storpool_addon.opennebula.action import DatastoreAction
 from storpool_addon.opennebula.protocol import number, protocol
 from storpool_addon.units import bytes_to_mib_down
@@ -13,12 +14,16 @@ from storpool_addon.units import bytes_to_mib_down
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver
     from storpool_addon.opennebula.datastore import Datastore
+    from storpool_addon.storpool import Api, TemplateStatus
 
 
 @protocol(datastore_id=number, stdin=("action", DatastoreAction.parse))
 def monitor(driver: Driver, datastore_id: int, action: DatastoreAction) -> str:
-    """USED_MB, TOTAL_MB and FREE_MB of an image datastore."""
-    return usage(driver, action.datastore)
+    """USED_MB, TOTAL_MB and FREE_MB of a datastore; to monitord the disks of VMs, if oned wants them."""
+    figures = usage(driver, action.datastore)
+    if action.monitor_vm_disks and action.datastore.is_system:
+        kept.send_disks(driver, datastore_id)
+    return figures
 
 
 def usage(driver: Driver, datastore: Datastore) -> str:
@@ -28,11 +33,10 @@ def usage(driver: Driver, datastore: Datastore) -> str:
     """
     config = driver.config.for_datastore(datastore)
     name = names.template(config.one_px, datastore.id)
-    status = next(
-        (each for each in driver.storpool(datastore).volume_templates_status() if each.name == name), None
-    )
-    if status is None:
-        raise StateError(f"StorPool has no template {name}; create it for datastore {datastore.id}")
+    api = driver.storpool(datastore)
+    status = kept.capacity(driver, api, name)
+    if status is None or status.capacity is None or status.free is None:
+        status = _asked(api, name, datastore)
     if status.capacity is None or status.free is None:
         raise StateError(f"StorPool does not know the space of template {name} now; it will be asked again")
     free = status.free
@@ -41,6 +45,13 @@ def usage(driver: Driver, datastore: Datastore) -> str:
     # Used is what is neither: the figures add up also where the space that is kept back is counted as free.
     free = min(free, status.capacity)
     return _lines(status.capacity - free, status.capacity, free)
+
+
+def _asked(api: Api, name: str, datastore: Datastore) -> TemplateStatus:
+    for each in api.volume_templates_status():
+        if each.name == name:
+            return each
+    raise StateError(f"StorPool has no template {name}; create it for datastore {datastore.id}")
 
 
 def _lines(used: int, total: int, free: int) -> str:

@@ -17,13 +17,15 @@ PYTHON_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 class Layout(NamedTuple):
     """The directories of one installation, as the installed system sees them; none ends in a slash.
 
-    home: our private directory. bin: where the command is linked. remotes and etc: OpenNebula's.
+    home: our private directory. bin: where the command is linked. remotes and etc: OpenNebula's. units:
+    systemd's.
     """
 
     home: str
     bin: str
     remotes: str
     etc: str
+    units: str
 
     @property
     def python(self) -> str:
@@ -64,6 +66,7 @@ def layout(root: str, prefix: str, environ: Mapping[str, str]) -> Layout:
         bin=f"{root}{prefix}/bin",
         remotes=f"{root}{own}/var/remotes" if own else f"{root}/var/lib/one/remotes",
         etc=f"{root}{own}/etc" if own else f"{root}/etc/one",
+        units=f"{root}{prefix}/lib/systemd/system",
     )
     _check_shebang(found)
     return found

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from storpool_addon.installer.layout import PYTHON_VERSION, Layout
 from storpool_addon.installer.tree import Entry, file, link
+from storpool_addon.installer.units import units
 
 CONFIG = "addon-storpoolrc"
 # Directories of files that switch something on by being there.
@@ -37,6 +38,7 @@ def release(checkout: str, where: Layout, interpreter: str, module_directories: 
     entries = [file(f"{where.releases}/{name}/{path}", data) for path, data, _ in package]
     entries += _environment(where, interpreter, name, module_directories)
     entries += _remotes(checkout, where)
+    entries += units(where)
     return Release(name, entries)
 
 

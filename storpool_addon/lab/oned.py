@@ -35,6 +35,8 @@ class Oned:
         self.session = "oneadmin:opennebula"
         # Whether the account of the session is in group oneadmin.
         self.may_decrypt = True
+        # What it is in its zone: 0 alone, 1 candidate, 2 follower, 3 leader.
+        self.raft_state = 0
         self.datastores: dict[int, Datastore] = {}
         self.images: dict[int, Image] = {}
         self.vms: dict[int, Vm] = {}

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Callable
 
 from storpool_addon.lab.conductor import Conductor
-from storpool_addon.lab.documents import element
+from storpool_addon.lab.documents import element, elements
 from storpool_addon.lab.machine import DONE
 from storpool_addon.lab.oned import Oned
 
@@ -45,6 +45,7 @@ class Methods:
             "one.hostpool.info": self._host_pool,
             "one.datastorepool.info": self._datastore_pool,
             "one.imagepool.info": self._image_pool,
+            "one.zone.raftstatus": self._raft_status,
             "one.vmpool.info": self._vm_pool,
             "one.vmpool.infoextended": self._vm_pool,
             "one.vm.update": self._updater("virtual machine", oned.vms, "user_attributes"),
@@ -83,6 +84,9 @@ class Methods:
     def _datastore_pool(self) -> str:
         every = self._oned.datastores.values()
         return element("DATASTORE_POOL", *(each.document(decrypt=False) for each in every))
+
+    def _raft_status(self) -> str:
+        return element("RAFT", elements(SERVER_ID=0, STATE=self._oned.raft_state, TERM=1))
 
     def _image_pool(self, *_filter: int) -> str:
         return element(

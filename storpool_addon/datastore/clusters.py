@@ -1,0 +1,104 @@
+"""The StorPool clusters that datastores are on, and what datastores are told about their templates."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from storpool_addon import names
+from storpool_addon.errors import AddonError
+from storpool_addon.monitoring.kept import identity
+from storpool_addon.monitoring.sizes import Sizes
+from storpool_addon.opennebula.datastore import Datastore
+from storpool_addon.opennebula.vm import TM_MAD
+from storpool_addon.storpool import Api, Template
+
+if TYPE_CHECKING:
+    from storpool_addon.driver import Driver
+
+_READY = 0
+
+
+class Cluster:
+    """One API, and what it answered in this round. A thread fills it; after `close` nothing changes."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.title = identity(api)
+        self.datastores: list[Datastore] = []
+        self.templates: Mapping[str, Template] = {}
+        self.sizes: Sizes | None = None
+        self.troubles: list[str] = []
+        self.done = threading.Event()
+        self.closed = False
+        self._lock = threading.Lock()
+
+    def have(self, sizes: Sizes) -> None:
+        """Both lists have arrived."""
+        with self._lock:
+            if self.closed:
+                return
+            self.sizes = sizes
+            if sizes.odd:
+                self.troubles.append(f"{self.title}: {sizes.odd} entries are not what StorPool sends")
+
+    def trouble(self, text: str) -> None:
+        """The cluster could not be asked."""
+        with self._lock:
+            if not self.closed:
+                self.troubles.append(f"{self.title}: {text}")
+
+    def close(self, waited_s: float) -> None:
+        """Whatever comes later is too late."""
+        with self._lock:
+            self.closed = True
+            if not self.done.is_set():
+                self.troubles.append(f"{self.title}: not answered in {waited_s:g} s; what it has is left out")
+
+
+def of_all_datastores(driver: Driver) -> tuple[list[Cluster], list[str]]:
+    """The clusters of this driver's datastores, and what is wrong with datastores that are left out."""
+    found: dict[str, Cluster] = {}
+    troubles: list[str] = []
+    for each in driver.one.datastore_pool():
+        if isinstance(each, AddonError):
+            troubles.append(f"left out: {each}")
+        elif each.tm_mad == TM_MAD:
+            try:
+                cluster = Cluster(driver.storpool(each))
+            except AddonError as error:
+                troubles.append(f"datastore {each.id} is left out: {error}")
+            else:
+                found.setdefault(cluster.title, cluster).datastores.append(each)
+    return list(found.values()), troubles
+
+
+def tell_datastores(driver: Driver, cluster: Cluster) -> Iterator[str]:
+    """Let attributes of datastores say what their templates are like; what went wrong with that."""
+    for datastore in cluster.datastores:
+        try:
+            config = driver.config.for_datastore(datastore)
+            template = cluster.templates.get(names.template(config.one_px, datastore.id))
+            if template is None or datastore.state != _READY or config.sp_skip_monitor:
+                continue
+            changed = {
+                key: text for key, text in _attributes(template).items() if datastore.attribute(key) != text
+            }
+            if changed:
+                driver.one.update("datastore", datastore.id, changed)
+        except AddonError as error:
+            yield f"datastore {datastore.id} was not told about its template: {error}"
+
+
+def _attributes(template: Template) -> dict[str, str]:
+    """As the bash addon names them; "-" is none, or no limit. oned would refuse an empty one."""
+    values = {
+        "SP_REPLICATION": template.replication,
+        "SP_PLACEALL": template.place_all,
+        "SP_PLACETAIL": template.place_tail,
+        "SP_PLACEHEAD": template.place_head,
+        "SP_IOPS": template.iops,
+        "SP_BW": template.bw,
+    }
+    return {key: str(value) if value not in (None, "") else "-" for key, value in values.items()}

@@ -1,0 +1,171 @@
+"""One round of collecting: every cluster is asked once, the pool of VMs is read once, one file is written."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from storpool_addon.datastore import clusters
+from storpool_addon.datastore.clusters import Cluster
+from storpool_addon.errors import AddonError, StateError
+from storpool_addon.monitoring import cache, kept
+from storpool_addon.monitoring.cache import DISKS, ROUND, SPACE, Part
+from storpool_addon.monitoring.message import Messages
+from storpool_addon.monitoring.monitord import Monitord
+from storpool_addon.monitoring.report import Lookup, Rules, Told, told
+from storpool_addon.monitoring.sizes import Sizes, Wanted
+from storpool_addon.opennebula.datastore import Datastore
+from storpool_addon.opennebula.states import VmState
+from storpool_addon.opennebula.usage import usages
+
+if TYPE_CHECKING:
+    from storpool_addon.driver import Driver
+
+_THE_ROUND = (ROUND, "disks")
+
+
+class Summary(NamedTuple):
+    """What a round did. troubles: a line for each thing left out. vms: None when they were not due."""
+
+    clusters: int
+    vms: int | None
+    unknown: int
+    troubles: list[str]
+
+    def __str__(self) -> str:
+        disks = (
+            "disks are not due yet" if self.vms is None else f"{self.vms} VMs, {self.unknown} sizes unknown"
+        )
+        return f"{self.clusters} clusters, {disks}, {len(self.troubles)} troubles"
+
+
+class Round:
+    """One round; the parts of the file, as far as they are known."""
+
+    def __init__(self, driver: Driver, *, disks: bool) -> None:
+        self._driver = driver
+        self._directory = driver.config.sp_fe_json_path
+        self._writing = threading.Lock()
+        self._parts: dict[cache.Title, Part] = {}
+        self._disks = disks
+        self.troubles: list[str] = []
+
+    def run(self) -> Summary:
+        """Do it; what fails of it is a trouble, and the rest is done."""
+        self._remember()
+        found, problems = clusters.of_all_datastores(self._driver)
+        self.troubles += problems
+        self._disks = self._disks or self._are_due()
+        self._forget_others(found)
+        self._ask(found)
+        for cluster in found:
+            self.troubles += [*cluster.troubles, *clusters.tell_datastores(self._driver, cluster)]
+        if not self._disks:
+            return Summary(len(found), None, 0, self.troubles)
+        vms, unknown = self._report(found)
+        return Summary(len(found), vms, unknown, self.troubles)
+
+    def _remember(self) -> None:
+        try:
+            os.makedirs(self._directory, mode=0o750, exist_ok=True)
+        except OSError as error:
+            raise StateError(
+                f"{self._directory} (SP_FE_JSON_PATH) cannot be made: {error.strerror}"
+            ) from None
+        try:
+            self._parts = cache.read(self._directory)
+        except StateError as error:
+            self.troubles.append(str(error))
+
+    def _are_due(self) -> bool:
+        config, last = self._driver.config, self._parts.get(_THE_ROUND)
+        minutes = min(config.sp_volume_space_minutes, config.sp_snapshot_space_minutes)
+        return last is None or not last.is_fresh(minutes * 60.0)
+
+    def _forget_others(self, found: list[Cluster]) -> None:
+        """Clusters and datastores that are no more."""
+        titles = {(SPACE, each.title) for each in found} | {_THE_ROUND}
+        titles |= {(DISKS, str(each.id)) for cluster in found for each in cluster.datastores}
+        self._parts = {title: part for title, part in self._parts.items() if title in titles}
+
+    def _ask(self, found: list[Cluster]) -> None:
+        """All clusters at once; one that does not answer delays no other one's capacity."""
+        config = self._driver.config
+        wanted = Wanted(f"{config.one_px}-", config.loc_tag, config.loc_tag_val, config.sp_space_used_lvmway)
+        until = time.monotonic() + config.monitor_collect_seconds
+        threads = [
+            # It may outlive the round: there is no way to end a call that waits, and nothing waits for it.
+            threading.Thread(target=self._ask_one, args=(each, wanted), daemon=True)
+            for each in found
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        for cluster in found:
+            cluster.close(config.monitor_collect_seconds)
+
+    def _ask_one(self, cluster: Cluster, wanted: Wanted) -> None:
+        try:
+            templates = {each.name: kept.packed(each) for each in cluster.api.volume_templates_status()}
+            self._keep(cluster, Part.now(templates=templates))
+            cluster.templates = {each.name: each for each in cluster.api.volume_templates_list()}
+            if self._disks:
+                sizes = Sizes(wanted)
+                cluster.api.read_volumes_space(sizes.add)
+                cluster.api.read_snapshots_space(sizes.add)
+                cluster.have(sizes)
+        except AddonError as error:
+            cluster.trouble(str(error))
+        except Exception as error:
+            # Nobody else would hear of it in a thread.
+            cluster.trouble(f"a bug of the driver ({type(error).__name__}: {error}); please report it")
+        finally:
+            cluster.done.set()
+
+    def _keep(self, cluster: Cluster, part: Part) -> None:
+        with self._writing:
+            if not cluster.closed:
+                self._parts[SPACE, cluster.title] = part
+                cache.write(self._directory, self._parts)
+
+    def _report(self, found: list[Cluster]) -> tuple[int, int]:
+        """How many VMs were reported, and how many sizes are not known."""
+        config = self._driver.config
+        key = Monitord.configured(config, self._driver.environ).key()
+        rules = Rules(config.one_px, _lookups(found), config.monitor_vmsnapshots)
+        made = {each.id: Messages(key, config.monitor_host_id) for each in _systems(found)}
+        began, vms, unknown = time.time(), 0, 0
+        for each in self._told(rules):
+            if isinstance(each, AddonError):
+                self.troubles.append(f"left out: {each}")
+            elif each.datastore_id in made:
+                made[each.datastore_id].add(each.line)
+                vms, unknown = vms + 1, unknown + each.unknown
+        with self._writing:
+            for datastore_id, messages in made.items():
+                content = {"key": key.id if key else "", "messages": messages.packed()}
+                self._parts[DISKS, str(datastore_id)] = Part(began, content)
+            self._parts[_THE_ROUND] = Part(began, {})
+            cache.write(self._directory, self._parts)
+        return vms, unknown
+
+    def _told(self, rules: Rules) -> Iterator[Told | AddonError]:
+        for page in self._driver.one.vm_pages(VmState.ACTIVE):
+            yield from told(usages(page), rules)
+
+
+def _lookups(found: list[Cluster]) -> dict[int, Lookup | None]:
+    return {
+        datastore.id: cluster.sizes.of if cluster.sizes else None
+        for cluster in found
+        for datastore in cluster.datastores
+    }
+
+
+def _systems(found: list[Cluster]) -> Iterator[Datastore]:
+    for cluster in found:
+        yield from (each for each in cluster.datastores if each.is_system)
