@@ -31,11 +31,12 @@ fi
 [ -n "$here$arrived" ] || fail "$domain is on neither host"
 """
 )
+# With the password of its console: the one on the target would be open to all without.
 _SHOW = (
     _WHERE
     + r"""
 [ -n "$here" ] || exit 0
-tell dumpxml --migratable "$domain"
+tell dumpxml --migratable --security-info "$domain"
 """
 )
 # What stands in the place of virsh adds its words to the one call that migrates; OpenNebula's script does all

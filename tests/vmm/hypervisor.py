@@ -35,7 +35,7 @@ case $1 in
     migrate) host=${4#*//} all="$*" new=domain; [[ $all != *--xml* ]] || new=${all##*--xml }
         ssh "${host%/system}" "mkdir -p $PWD; cat >$PWD/domain; echo $3 >$PWD/uuid" <"$new"; rm domain;;
     domuuid) grep -o '<uuid>[^<]*' domain | cut -c 7-;;
-    dumpxml) cat domain;;
+    dumpxml) [[ $* == *--security-info* ]] && cat domain || sed "s/ passwd='[^']*'//" domain;;
     domblklist) printf ' Type Device Target Source\n-----\n'; cat disks 2>/dev/null || true;;
     change-media)
         if [ "$5" = --insert ]; then sed -i "s| $3 -| $3 $4|" disks; else sed -i "s| $3 .*| $3 -|" disks; fi;;

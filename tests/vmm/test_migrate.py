@@ -13,7 +13,8 @@ from tests.vmm.hypervisor import Hypervisor, action
 TWEAKS = "/var/lib/one/remotes/vmm/kvm/migrate-tweaks.d"
 DOMAIN = (
     "<domain type='kvm'><name>one-42</name><devices><disk type='block' device='disk'>"
-    "<driver name='qemu' iothread='1'/><target dev='vda' bus='virtio'/></disk></devices></domain>"
+    "<driver name='qemu' iothread='1'/><target dev='vda' bus='virtio'/></disk>"
+    "<graphics type='vnc' passwd='secret'/></devices></domain>"
 )
 
 
@@ -31,6 +32,7 @@ def test_a_guest_arrives_once(lab: Lab) -> None:
     assert hypervisor.read("node1", "domain") == ""
     assert "SP_AUTH_TOKEN" not in hypervisor.read("node1", "stdin")
     arrived = hypervisor.read("node2", "domain")
+    assert 'passwd="secret"' in arrived
     assert "iothread" in DOMAIN and "iothread" not in arrived and 'dev="vda"' in arrived
     calls = hypervisor.read("node1", "calls").splitlines()
     (call,) = [line for line in calls if line.startswith("migrate ")]
