@@ -13,7 +13,7 @@ from storpool_addon.opennebula.protocol import Action, protocol_of
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 REMOTES = CHECKOUT / "remotes"
-_PART = re.compile(r"^## .*`([a-z/]+)`$")
+_PART = re.compile(r"^## .*`([a-z./-]+)`$")
 _SCRIPT = re.compile(r"^### (\S+)$")
 _USAGE = re.compile(r"^`(.+)`$")
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from storpool_addon import __version__
-from storpool_addon.cli import collect, deleted, policies, tovolumes, tweaks
+from storpool_addon.cli import collect, deleted, policies, reserved, tovolumes, tweaks
 from storpool_addon.driver import Driver
 from storpool_addon.errors import AddonError
 from storpool_addon.log import Log
@@ -18,6 +18,7 @@ from storpool_addon.simulator.command import run as simulate
 _COMMANDS = {
     collect.NAME: collect.run,
     policies.NAME: policies.run,
+    reserved.NAME: reserved.run,
     tovolumes.NAME: tovolumes.run,
     tweaks.NAME: tweaks.run,
 }
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     simulator_arguments(commands.add_parser("simulate", help="serve a simulated StorPool cluster"))
     deleted.add_arguments(commands)
+    reserved.add_arguments(commands)
     tovolumes.add_arguments(commands)
     tweaks.add_arguments(commands)
     policies.add_arguments(commands)

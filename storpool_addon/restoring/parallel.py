@@ -12,8 +12,8 @@ AT_ONCE = 4
 _LOOK_S = 0.2
 
 
-def each_at_once(processes: Processes, steps: Sequence[Callable[[], None]]) -> None:
-    """Carry all steps out, a few at a time; the first failure ends the children of all and is raised.
+def each_at_once(processes: Processes, steps: Sequence[Callable[[], None]], at_once: int = AT_ONCE) -> None:
+    """Carry all steps out, `at_once` at a time; the first failure ends the children of all and is raised.
 
     Nothing of them runs any more when this returns, whatever ended it, a signal too. The steps must call
     nobody but children: an adapter's connection belongs to one thread.
@@ -22,7 +22,7 @@ def each_at_once(processes: Processes, steps: Sequence[Callable[[], None]]) -> N
         for step in steps:
             step()
         return
-    crew = _Crew(steps)
+    crew = _Crew(steps, at_once)
     try:
         crew.wait()
     finally:
@@ -35,12 +35,12 @@ def each_at_once(processes: Processes, steps: Sequence[Callable[[], None]]) -> N
 
 
 class _Crew:
-    def __init__(self, steps: Sequence[Callable[[], None]]) -> None:
+    def __init__(self, steps: Sequence[Callable[[], None]], at_once: int) -> None:
         self._waiting = list(steps)
         self.failures: list[BaseException] = []
         self.stopped = False
         self._threads = [
-            threading.Thread(target=self._work, daemon=True) for _ in range(min(AT_ONCE, len(steps)))
+            threading.Thread(target=self._work, daemon=True) for _ in range(min(at_once, len(steps)))
         ]
         for each in self._threads:
             each.start()
