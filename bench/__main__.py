@@ -8,7 +8,20 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from bench import actions, backups, cases, deploying, frozen, growth, images, monitoring, rows, scale, tweaks
+from bench import (
+    actions,
+    backups,
+    cases,
+    deploying,
+    frozen,
+    growth,
+    images,
+    monitoring,
+    policies,
+    rows,
+    scale,
+    tweaks,
+)
 from bench.rows import Row
 from bench.world import CHECKOUT, Failed, World, world
 from storpool_addon.lab import programs
@@ -49,6 +62,7 @@ def _rows(rounds: int, only: str) -> Iterator[Row]:
         yield from growth.measure(os.path.join(directory, "growth"), only, _say)
         yield from tweaks.measure(rounds, only)
         yield from monitoring.measure(only)
+        yield from policies.measure(only)
         if only in scale.NAME:
             _say("loading a large cluster")
             yield from scale.measure(os.path.join(directory, "large"))
@@ -78,7 +92,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="TEXT", help="rows with TEXT in their name; no results")
     given = parser.parse_args(argv)
     names = [*(kind.name for kind in cases.KINDS), *(image.row_name for image in images.IMAGES), scale.NAME]
-    names += [*backups.NAMES, frozen.NAME, deploying.NAME, tweaks.NAME, *monitoring.NAMES]
+    names += [*backups.NAMES, frozen.NAME, deploying.NAME, tweaks.NAME, *monitoring.NAMES, policies.NAME]
     names += map(growth.name_of, growth.ACTIONS)
     if not any(given.only in name for name in names):
         parser.error(f"--only {given.only}: there is no such row among {', '.join(names)}")

@@ -23,6 +23,8 @@ TWEAKS_MS = 60.0
 DEPLOY_MS = 250.0
 # A report about all VMs of two disks with two snapshots each: VMs to seconds of CPU and MiB of memory.
 REPORT = {10_000: (2.0, 100.0), 100_000: (25.0, 200.0)}
+# To find which of 20,000 volumes have other policies than they should, when one of a hundred has.
+POLICIES_S = 3.0
 LOAD_S = 10.0
 SINGLE_CALL_MS = 2.0
 

@@ -45,7 +45,7 @@ def measure(only: str) -> Iterator[Row]:
         yield Row({"name": name_of(vms), **found}, tuple(over))
 
 
-class _Free:
+class Free:
     """What `source` gives, with the CPU time that the making of it takes."""
 
     def __init__(self, source: Iterator[bytes]) -> None:
@@ -72,13 +72,13 @@ def _report(vms: int) -> dict[str, float]:
     from storpool_addon.storpool.streaming import elements
 
     began = time.process_time()
-    sources = [_Free(_answer(vms, snapshots)) for snapshots in (False, True)]
+    sources = [Free(answer(vms, snapshots)) for snapshots in (False, True)]
     sizes = Sizes(Wanted("one-", "nloc", "one"))
     for source in sources:
         sizes.add(elements(iter(source), "VolumesSpace"))
     rules = Rules("one", {100: sizes.of, 101: sizes.of}, vm_snapshots=True)
     made = Messages(None)
-    pool = _Free(_pages(vms))
+    pool = Free(pages(vms))
     lines = 0
     for page in pool:
         for each in told(usages(parse(page, "pool", OpenNebulaError)), rules):
@@ -93,7 +93,7 @@ def _report(vms: int) -> dict[str, float]:
     return {"cpu_s": round(taken_s, 2), "rss_mib": round(rss_mib, 1), "sent_mib": round(sent_mib, 2)}
 
 
-def _answer(vms: int, snapshots: bool) -> Iterator[bytes]:
+def answer(vms: int, snapshots: bool) -> Iterator[bytes]:
     """An answer of StorPool as it arrives."""
     endings = [f"-snap{number}" for number in range(SNAPSHOTS_OF_A_DISK)] if snapshots else [""]
     text, comma = '{"generation":80123,"data":[', ""
@@ -112,7 +112,7 @@ def _answer(vms: int, snapshots: bool) -> Iterator[bytes]:
     yield (text + "]}").encode()
 
 
-def _pages(vms: int) -> Iterator[bytes]:
+def pages(vms: int) -> Iterator[bytes]:
     """The pool of VMs as oned pages it."""
     for first in range(0, vms, PAGE):
         page = "".join(map(_vm, range(first, min(first + PAGE, vms))))
