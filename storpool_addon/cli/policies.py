@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, TextIO
 
+from storpool_addon.datastore import leader
 from storpool_addon.errors import StateError
 from storpool_addon.hooks.reconciling import LOCK, Reconciler
 
@@ -25,6 +26,7 @@ def add_arguments(commands: _SubParsersAction[ArgumentParser]) -> None:
     one = own.add_mutually_exclusive_group()
     one.add_argument("--vm", type=int, metavar="ID", help="only the volumes of this VM")
     one.add_argument("--image", type=int, metavar="ID", help="only this image and its snapshots")
+    own.add_argument("--leader-only", action="store_true", help="do nothing where another front-end leads")
     own.add_argument("--dry-run", action="store_true", help="only say what would be changed")
 
 
@@ -36,6 +38,9 @@ def run(driver: Driver, arguments: Namespace, out: TextIO) -> None:
         out.write(f"{line}\n")
         out.flush()
 
+    if arguments.leader_only and not leader.is_here(driver):
+        say("another front-end leads, which sets policies")
+        return
     work = Reconciler(driver, say, act=not arguments.dry_run)
     if arguments.vm is not None:
         work.vm(arguments.vm)

@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from storpool_addon.installer.layout import Layout
 from storpool_addon.installer.tree import Entry, file
 
+COLLECT, POLICIES = "storpool-addon-collect", "storpool-addon-policies"
+
+
+class Work(NamedTuple):
+    """Periodic work. does: for a person. command: after `storpool-addon`. more: lines of the service."""
+
+    name: str
+    does: str
+    command: str
+    first: str
+    every: str
+    more: str = ""
+
+
+WORKS = (
+    Work(
+        COLLECT,
+        "Collects capacity and sizes of disks from StorPool for OpenNebula",
+        "collect --jitter 20",
+        "1min",
+        "4min",
+        "CacheDirectory=addon-storpool-monitor\nCacheDirectoryMode=0750\n",
+    ),
+    Work(
+        POLICIES,
+        "Gives volumes the policies that OpenNebula's VMs ask for",
+        "policies --leader-only",
+        "2min",
+        "5min",
+    ),
+)
 _SERVICE = """\
 [Unit]
-Description=Collects capacity and sizes of disks from StorPool for OpenNebula
+Description={does}
 After=network-online.target opennebula.service
 Wants=network-online.target
 
@@ -17,31 +49,29 @@ Wants=network-online.target
 Type=oneshot
 User=oneadmin
 Group=oneadmin
-CacheDirectory=addon-storpool-monitor
-CacheDirectoryMode=0750
-{environment}ExecStart={home}/bin/storpool-addon collect --jitter 20
+{more}{environment}ExecStart={home}/bin/storpool-addon {command}
 TimeoutStartSec=15min
 Nice=5
 """
 _TIMER = """\
 [Unit]
-Description=Collects capacity and sizes of disks from StorPool every four minutes
+Description={does}, every {every}
 
 [Timer]
-OnBootSec=1min
-OnUnitInactiveSec=4min
+OnBootSec={first}
+OnUnitInactiveSec={every}
 AccuracySec=10s
 
 [Install]
 WantedBy=timers.target
 """
-COLLECT = "storpool-addon-collect"
 
 
 def units(where: Layout) -> Iterator[Entry]:
-    """A service and its timer."""
+    """A service and its timer for each work."""
     own = where.remotes.removesuffix("/var/remotes")
     environment = f"Environment=ONE_LOCATION={own}\n" if own != where.remotes else ""
-    service = _SERVICE.format(home=where.home, environment=environment)
-    yield file(f"{where.units}/{COLLECT}.service", service.encode())
-    yield file(f"{where.units}/{COLLECT}.timer", _TIMER.encode())
+    for each in WORKS:
+        service = _SERVICE.format(home=where.home, environment=environment, **each._asdict())
+        yield file(f"{where.units}/{each.name}.service", service.encode())
+        yield file(f"{where.units}/{each.name}.timer", _TIMER.format(**each._asdict()).encode())

@@ -111,7 +111,10 @@ def test_all_volumes_get_what_they_should_have_and_nothing_else_is_touched(world
     assert snapshot["tags"] == {**scene.OURS, "qc": "bronze"}
     after = cloud.picture(world)
     assert {name for name in before if before[name] != after[name]} == {*WANTED, "snapshots"}
-    assert "VolumeUpdate" not in counted(world)
+    world.oned.raft_state = 2
+    assert run(world, "--leader-only") == (0, ["another front-end leads, which sets policies"], [])
+    world.oned.raft_state = 3
+    assert "VolumeUpdate" not in counted(world, "--leader-only")
 
     vm, image = world.oned.vms[42], world.oned.images[9]
     vm.user_attributes.update(SP_QOSCLASS="", VC_POLICY="")
