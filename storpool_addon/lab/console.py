@@ -8,7 +8,7 @@ import socket
 import time
 from typing import NamedTuple
 
-BOOT_S, COMMAND_S = 120.0, 60.0
+BOOT_S, COMMAND_S = 240.0, 60.0
 _REFUSED_S = 10.0
 
 
