@@ -13,6 +13,9 @@ _YES_NO = ("yes", "no")
 _LOADER = {"readonly": _YES_NO, "type": ("rom", "pflash"), "secure": _YES_NO, "stateless": _YES_NO}
 # Patterns are compiled when a VM has the attribute: every script reads this module.
 _FILE_NAME = r"[A-Za-z0-9_+\-][A-Za-z0-9_.+\-]{0,200}"
+# What else is in the VM's directory: its disks, some of them to read only, and what OpenNebula's scripts give
+# libvirt or go by. A guest may write whatever it likes to where its variables are.
+_OTHERS = r"disk\..*|deployment\..*|checkpoint.*|.*\.xml|tpm"
 # libvirt's schema of domains takes these, and checks the form of the two.
 _UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 _DATE = r"(?:0[1-9]|1[0-2])/(?:0[1-9]|[12][0-9]|3[01])/(?:[0-9]{2}|[0-9]{4})"
@@ -68,8 +71,7 @@ def _nvram(text: str) -> Nvram | None:
     only({name: value for name, value in given.items() if name != "template"}, {"type": ("file", "block")})
     template = given.get("template", "")
     file = found.text or template.rpartition("/")[2]
-    # The VM's disks are in that directory too, some of them to read only.
-    if not re.fullmatch(_FILE_NAME, file) or file.startswith("disk.") or ".." in template.split("/"):
+    if not re.fullmatch(_FILE_NAME, file) or re.fullmatch(_OTHERS, file) or ".." in template.split("/"):
         raise ValueError(text)
     return Nvram(file, template, given.get("type", ""))
 

@@ -8,14 +8,23 @@ from storpool_addon.hosts import stock
 from storpool_addon.hosts.shell import Shell
 
 # libvirt puts another word at the beginning of an image until it is whole (qemu_saveimage.c), and then
-# refuses to show it. A domain of OpenNebula is transient: libvirt forgets it when it has been saved.
+# refuses to show it. A domain of OpenNebula is transient: libvirt forgets it when it has been saved. That it
+# does not know the domain counts only when it answers: a guest that runs on must not be
+# taken for one that was saved.
 _GUEST = (
     stock.BEGIN
     + r"""
 file=$1 domain=$2
 shift 2
 message=$(cat)
-is_active() { case $(tell domstate "$domain" 2>/dev/null) in running | paused | idle) ;; *) false ;; esac; }
+is_active() {
+    local state
+    if ! state=$(tell domstate "$domain" 2>/dev/null); then
+        tell uri >/dev/null || fail "libvirt does not answer"
+        return 1
+    fi
+    case $state in running | paused | idle) ;; *) return 1 ;; esac
+}
 is_whole() { tell save-image-dumpxml "$file" >/dev/null 2>&1; }
 """
 )

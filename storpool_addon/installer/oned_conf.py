@@ -29,7 +29,9 @@ RESTRICTED = ("VMSNAPSHOT_LIMIT", "DISKSNAPSHOT_LIMIT", "VC_POLICY", "SP_QOSCLAS
 # UUID, by which OpenNebula's scripts end and move a domain, and the state of a TPM is kept.
 RESTRICTED_TWEAKS = (
     "T_OS_LOADER", "T_OS_NVRAM", "T_CPUTUNE_MUL", "T_CPUTUNE_SHARES", "T_CPUTUNE_PERIOD", "T_CPUTUNE_QUOTA",
-    "T_VCPU_MAX", "T_MEMORY_MAX", "T_VF_MACS", "T_UUID",
+    "T_CPUTUNE_GLOBAL_PERIOD", "T_CPUTUNE_GLOBAL_QUOTA", "T_CPUTUNE_EMULATOR_PERIOD",
+    "T_CPUTUNE_EMULATOR_QUOTA", "T_CPUTUNE_IOTHREAD_PERIOD", "T_CPUTUNE_IOTHREAD_QUOTA",
+    "T_CPUTUNE_SHARES_KEEP", "T_VCPU_MAX", "T_MEMORY_MAX", "T_VF_MACS", "T_UUID",
 )  # fmt: skip
 # Local actions of which one without the other loses something: memory on a volume is found by ours alone.
 _PAIRS = (("save=tmsave", "restore=tmrestore"), ("restore=tmrestore", "save=tmsave"))

@@ -64,6 +64,8 @@ def test_what_they_mean(name: str, text: str, value: object) -> None:
         ("T_OS_NVRAM", "..:template=V.fd"),
         ("T_OS_NVRAM", ":type=file"),
         ("T_OS_NVRAM", "disk.1:type=block"),
+        ("T_OS_NVRAM", "checkpoint:type=file"),
+        ("T_OS_NVRAM", "vm.xml:type=file"),
         ("T_OS_NVRAM", "storpool:template=../../etc/shadow"),
         ("T_OS_NVRAM", "storpool:type=network"),
         ("T_SMBIOS_SYSTEM", "colour=red"),

@@ -26,7 +26,7 @@ fi
 echo "$*" >>$r/calls
 why() { echo "error: $1" >&2; exit 1; }
 if [ -s "$r/fail-$1" ]; then sed -i 1d "$r/fail-$1"; why "$1 was told to fail"; fi
-case $1 in create | list | restore | save-image-dumpxml) ;; *)
+case $1 in uri | create | list | restore | save-image-dumpxml) ;; *)
     [ -e domain ] || why "failed to get domain '$2'";;
 esac
 case $1 in

@@ -61,10 +61,16 @@ def test_a_guest_goes_to_a_volume_and_back(lab: Lab) -> None:
     # The system datastore of another driver, whose hooks are programs.
     script = '#!/bin/sh\necho "$0 $*" >>/var/lib/one/told; grep -q VMM_DRIVER_ACTION_DATA\n'
     vm.here.system = lab.oned.add_system_datastore(104, "ceph", tm_mad="ceph")
+    there = FILE.replace("/100/", "/104/")
+    asked = action(lab, vm, "tmsave", vm.deploy_id, there, "node1")
+    # Memory of another time is there, and libvirt is being restarted: that is no guest which was saved.
+    lab.hosts.nodes["node1"].write(there, WHOLE.decode())
+    for word in ("domstate", "uri"):
+        hypervisor.goes_wrong("node1", word)
+    assert "libvirt does not answer" in cloud.fails(lab, asked) and hypervisor.read("node1", "domain")
     for name in ("presave", "postrestore"):
         lab.hosts.frontend.write(f"/var/lib/one/remotes/tm/ceph/{name}", script, 0o755)
-    there = FILE.replace("/100/", "/104/")
-    cloud.succeeds(lab, action(lab, vm, "tmsave", vm.deploy_id, there, "node1"))
+    cloud.succeeds(lab, asked)
     cloud.succeeds(lab, action(lab, vm, "tmrestore", there, "node1", vm.deploy_id))
     told = lab.hosts.frontend.run("cat /var/lib/one/told").stdout.split()
     assert [word.rpartition("/")[2] for word in told if "/ceph/" in word] == ["presave", "postrestore"]
