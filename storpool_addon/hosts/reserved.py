@@ -83,6 +83,10 @@ def _cpus(facts: Facts, pinned: bool, notes: list[str]) -> frozenset[int] | None
             found -= facts.isolated
     if not found:
         notes.append("the VMs' slice has no CPU that runs")
+    if found == facts.online and not facts.vms.place:
+        # Its cgroups may not be set up yet: nothing is no reason to tell OpenNebula that nothing is reserved.
+        notes.append("nothing says which CPUs are for VMs: CPUs are not told")
+        return None
     return found
 
 
@@ -100,6 +104,9 @@ def _memory(facts: Facts, notes: list[str]) -> int | None:
         if facts.limit + others + KERNEL_KIB > facts.memory:
             notes.append("the limits of all slices leave less than 1 GiB to the kernel")
         return min(near, facts.limit)
+    if not others and not facts.place:
+        notes.append("nothing says what memory is for VMs: memory is not told")
+        return None
     if not others:
         notes.append("no slice has a limit of memory")
         return near

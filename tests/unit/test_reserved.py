@@ -123,6 +123,8 @@ SHAPES = {
     "v1, no limits": Shape(
         {**v1(), **slice_v1("machine.slice")}, 0, 0, note="no slice has a limit of memory"
     ),
+    "nothing is set up": Shape(v2(), None, None, note="nothing says which CPUs are for VMs"),
+    "v1, nothing is set up": Shape(v1(), None, None, note="nothing says what memory is for VMs"),
     "a limit above all memory": Shape({**v2(), **slice_v2("machine.slice", "0-15", 99)}, 0, 0),
     "no slice of VMs": Shape({**v2(), **STORPOOL}, 400, 15, "0,1,2,3", "the VMs' slice is not there"),
     "a slice without limits, beside StorPool's": Shape(
