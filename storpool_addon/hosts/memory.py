@@ -40,15 +40,16 @@ fi
 """
 )
 # Memory that a guest runs from again is overwritten at once where it is on a device: it would not fit the
-# disks any more, and what deletes the volume may fail.
+# disks any more, and what deletes the volume may fail. Also where OpenNebula's script says that it failed,
+# as it does when virsh lost the answer and the next try met the guest.
 _RESTORE = (
     _GUEST
     + r"""
 device=
 if [ -L "$file" ]; then device=$(readlink -f -- "$file"); fi
-is_active || stock restore "$@" <<<"$message"
+is_active || attempt restore "$@" <<<"$message" || is_active || fail "$why"
 if [ -n "$device" ] && [ -e "$device" ]; then
-    dd if=/dev/zero of="$device" bs=4096 count=1 conv=notrunc,fsync status=none || true
+    dd if=/dev/zero of="$device" bs=4096 count=1 conv=nocreat,notrunc,fsync status=none || true
 fi
 """
 )

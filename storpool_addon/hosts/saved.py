@@ -24,7 +24,7 @@ _BACK = (
     + r"""
 domain=$1 device=$2
 is_whole() { tell save-image-dumpxml "$device" >/dev/null 2>&1; }
-forget() { dd if=/dev/zero of="$device" bs=4096 count=1 conv=notrunc,fsync status=none; }
+forget() { dd if=/dev/zero of="$device" bs=4096 count=1 conv=nocreat,notrunc,fsync status=none; }
 is_saving() { ! tell domjobinfo "$domain" 2>/dev/null | grep -q '^Job type: *None'; }
 bring_back() {
     local try lost=0

@@ -58,6 +58,14 @@ def test_a_guest_goes_to_a_volume_and_back(lab: Lab) -> None:
     cloud.succeeds(lab, restore(lab, vm))
     assert NAME not in cloud.volumes(lab)
 
+    # The guest runs, whatever OpenNebula's script says.
+    cloud.succeeds(lab, save(lab, vm))
+    script = '#!/bin/bash\nvirsh --connect qemu:///system restore "$1"; exit 1\n'
+    lab.hosts.nodes["node1"].write("/var/tmp/one/vmm/kvm/restore", script, 0o755)
+    cloud.succeeds(lab, restore(lab, vm))
+    assert NAME not in cloud.volumes(lab) and hypervisor.read("node1", "domain")
+    Hypervisor(lab)
+
     # The system datastore of another driver, whose hooks are programs.
     script = '#!/bin/sh\necho "$0 $*" >>/var/lib/one/told; grep -q VMM_DRIVER_ACTION_DATA\n'
     vm.here.system = lab.oned.add_system_datastore(104, "ceph", tm_mad="ceph")
