@@ -59,6 +59,7 @@ def _rows(rounds: int, only: str) -> Iterator[Row]:
             yield from backups.measure(built, only, _say)
             yield from frozen.measure(built, only, _say)
             yield from deploying.measure(built, rounds, only, _say)
+            yield from monitoring.measure_monitor(built, rounds, only, _say)
         yield from growth.measure(os.path.join(directory, "growth"), only, _say)
         yield from tweaks.measure(rounds, only)
         yield from monitoring.measure(only)

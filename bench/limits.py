@@ -25,6 +25,8 @@ DEPLOY_MS = 250.0
 REPORT = {10_000: (2.0, 100.0), 100_000: (25.0, 200.0)}
 # To find which of 20,000 volumes have other policies than they should, when one of a hundred has.
 POLICIES_S = 3.0
+# `monitor` as a process, with what was collected of 10,000 VMs.
+MONITOR_MS = 150.0
 LOAD_S = 10.0
 SINGLE_CALL_MS = 2.0
 

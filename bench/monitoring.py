@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import resource
+import socket
+import statistics
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Callable
 
-from bench.limits import REPORT
+from bench.limits import MONITOR_MS, REPORT
 from bench.rows import Row
-from bench.world import CHECKOUT
+from bench.world import CHECKOUT, Failed, World
+from storpool_addon.monitoring import cache
 
 DISKS, SNAPSHOTS_OF_A_DISK, PAGE = 2, 2, 200
 _CHUNK = 1 << 20
+MONITOR, MONITORED = "tm/monitor disks", 10_000
+_KEPT = "/var/lib/one/collected"
 _SUMMARY = (
     '{"name":"%s","globalId":"d.n.%x","id":%d,"visibleVolumeId":%d,"size":10737418240,"objectsCount":320,'
     '"replication":3,"parentName":"one-img-7@%d","parentVolumeId":4709,"originalParentVolumeId":4709,'
@@ -30,7 +39,7 @@ def name_of(vms: int) -> str:
     return f"report/{vms}-vms"
 
 
-NAMES = tuple(map(name_of, REPORT))
+NAMES = (MONITOR, *map(name_of, REPORT))
 
 
 def measure(only: str) -> Iterator[Row]:
@@ -62,7 +71,57 @@ class Free:
             yield made
 
 
-def _report(vms: int) -> dict[str, float]:
+def measure_monitor(world: World, rounds: int, only: str, say: Callable[[str], None]) -> Iterator[Row]:
+    """`monitor` of a system datastore as a process, that sends monitord what was collected of many VMs."""
+    if only not in MONITOR:
+        return
+    lab = world.lab
+    host, port, _ = lab.simulator.endpoint
+    figures = {"templates": {"one-ds-100": [11 << 40, 10 << 40, 0, 0]}}
+    directory = lab.hosts.frontend.path(_KEPT)
+    os.makedirs(directory)
+    content = {"key": "", "messages": _report(MONITORED)[1]}
+    cache.write(
+        directory,
+        {
+            (cache.SPACE, f"http://{host}:{port}"): cache.Part.now(**figures),
+            (cache.DISKS, "100"): cache.Part.now(**content),
+        },
+    )
+    sink = lab.hosts.within(lambda: socket.create_server(("127.0.0.1", 0), backlog=128))
+    lab.configure(SP_FE_JSON_PATH=_KEPT, MONITOR_PORT=sink.getsockname()[1])
+    taken: list[int] = []
+    threading.Thread(target=_take, args=(sink, taken), daemon=True).start()
+    command = next(lab.images.monitor(lab.oned.datastores[100]))
+    taken_ms = []
+    for number in range(rounds):
+        say(f"monitor, round {number + 1} of {rounds}")
+        taken_ms.append(world.script(command).ms)
+    lab.configure()
+    sink.close()
+    if sum(taken) < rounds * sum(map(len, content["messages"])):
+        raise Failed("monitor did not send what was collected")
+    yield monitor_row(taken_ms)
+
+
+def monitor_row(taken_ms: Sequence[float]) -> Row:
+    """taken_ms: of each round, the whole process."""
+    median_ms = statistics.median(taken_ms)
+    times = {"median_ms": round(median_ms, 1), "longest_ms": round(max(taken_ms), 1)}
+    return Row({"name": MONITOR, "vms": MONITORED, **times}, ("median_ms",) if median_ms > MONITOR_MS else ())
+
+
+def _take(sink: socket.socket, taken: list[int]) -> None:
+    """Be monitord: one message in each connection."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = sink.accept()
+            with connection, connection.makefile("rb") as stream:
+                taken.append(len(stream.read()))
+
+
+def _report(vms: int) -> tuple[dict[str, float], list[str]]:
+    """What it took, and the messages."""
     from storpool_addon.errors import OpenNebulaError
     from storpool_addon.monitoring.message import Messages
     from storpool_addon.monitoring.report import Rules, Told, told
@@ -90,7 +149,8 @@ def _report(vms: int) -> dict[str, float]:
     taken_s = time.process_time() - began - sum(each.cpu_s for each in (*sources, pool))
     rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     sent_mib = sum(map(len, packed)) / (1 << 20)
-    return {"cpu_s": round(taken_s, 2), "rss_mib": round(rss_mib, 1), "sent_mib": round(sent_mib, 2)}
+    taken = {"cpu_s": round(taken_s, 2), "rss_mib": round(rss_mib, 1), "sent_mib": round(sent_mib, 2)}
+    return taken, packed
 
 
 def answer(vms: int, snapshots: bool) -> Iterator[bytes]:
@@ -163,4 +223,4 @@ def _disk(disk: int) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_report(int(sys.argv[1]))))
+    print(json.dumps(_report(int(sys.argv[1]))[0]))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from storpool_addon.driver import Driver
 
 _READY = 0
+# StorPool's word for no limit; an attribute that is not there says the same.
+_NONE = "-"
 
 
 class Cluster:
@@ -83,7 +85,9 @@ def tell_datastores(driver: Driver, cluster: Cluster) -> Iterator[str]:
             if template is None or datastore.state != _READY or config.sp_skip_monitor:
                 continue
             changed = {
-                key: text for key, text in _attributes(template).items() if datastore.attribute(key) != text
+                key: text
+                for key, text in _attributes(template).items()
+                if (datastore.attribute(key) or _NONE) != text
             }
             if changed:
                 driver.one.update("datastore", datastore.id, changed)
@@ -92,7 +96,7 @@ def tell_datastores(driver: Driver, cluster: Cluster) -> Iterator[str]:
 
 
 def _attributes(template: Template) -> dict[str, str]:
-    """As the bash addon names them; "-" is none, or no limit. oned would refuse an empty one."""
+    """As the bash addon names them; oned would refuse an empty one."""
     values = {
         "SP_REPLICATION": template.replication,
         "SP_PLACEALL": template.place_all,
@@ -101,4 +105,4 @@ def _attributes(template: Template) -> dict[str, str]:
         "SP_IOPS": template.iops,
         "SP_BW": template.bw,
     }
-    return {key: str(value) if value not in (None, "") else "-" for key, value in values.items()}
+    return {key: str(value) if value not in (None, "") else _NONE for key, value in values.items()}

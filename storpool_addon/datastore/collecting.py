@@ -145,13 +145,20 @@ class Round:
             elif each.datastore_id in made:
                 made[each.datastore_id].add(each.line)
                 vms, unknown = vms + 1, unknown + each.unknown
+        self._keep_disks(made, Part(began, {"key": key.id if key else ""}), [each.sizes for each in found])
+        return vms, unknown
+
+    def _keep_disks(self, made: dict[int, Messages], part: Part, sizes: list[Sizes | None]) -> None:
+        """Where a silent cluster let nothing be learned, what was known before stays, with its time."""
         with self._writing:
             for datastore_id, messages in made.items():
-                content = {"key": key.id if key else "", "messages": messages.packed()}
-                self._parts[DISKS, str(datastore_id)] = Part(began, content)
-            self._parts[_THE_ROUND] = Part(began, {})
+                packed = messages.packed()
+                if packed or None not in sizes:
+                    title = (DISKS, str(datastore_id))
+                    self._parts[title] = part._replace(content={**part.content, "messages": packed})
+            if any(sizes) or None not in sizes:
+                self._parts[_THE_ROUND] = part._replace(content={})
             cache.write(self._directory, self._parts)
-        return vms, unknown
 
     def _told(self, rules: Rules) -> Iterator[Told | AddonError]:
         for page in self._driver.one.vm_pages(VmState.ACTIVE):

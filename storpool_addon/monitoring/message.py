@@ -29,7 +29,9 @@ class Messages:
         self._packed: list[str] = []
 
     def add(self, line: bytes) -> None:
-        """One more line, with its end."""
+        """One more line, with its end; an empty one is none."""
+        if not line:
+            return
         if self._size + len(line) > MOST_BYTES:
             self._pack()
         self._lines.append(line)

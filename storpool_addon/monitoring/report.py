@@ -29,7 +29,7 @@ class Rules(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What is told about one VM. line: in monitord's words. unknown: sizes that are left out of it."""
+    """What is told about one VM. line: in monitord's words, empty for nothing. unknown: sizes left out."""
 
     datastore_id: int
     line: bytes

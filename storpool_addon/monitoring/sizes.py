@@ -31,6 +31,10 @@ class Sizes:
     def __len__(self) -> int:
         return len(self._bytes)
 
+    def __bool__(self) -> bool:
+        """True: that a cluster has nothing is known as well."""
+        return True
+
     def add(self, entries: Iterable[Any]) -> None:
         """Entries of VolumesSpace or SnapshotsSpace; those of others are left out."""
         prefix, tag, value, stored = self._wanted

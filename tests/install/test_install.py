@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from storpool_addon.installer.layout import layout
+from storpool_addon.installer.units import units
 from tests.install.front import PROJECT, Front, snapshot
 
 
@@ -298,3 +300,13 @@ def test_files_that_switch_something_on_are_the_sites(front: Front) -> None:
     # Of another addon: what it has switched on, and nothing else.
     front.install()
     assert [path.name for path in switches.iterdir()] == ["own"]
+
+
+def test_the_timer_runs_what_is_installed() -> None:
+    """Its service, of an OpenNebula in its own directory too; nothing is switched on."""
+    for environ, own in (({}, ""), ({"ONE_LOCATION": "/srv/one"}, "Environment=ONE_LOCATION=/srv/one\n")):
+        service, timer = units(layout("", "/usr/local", environ))
+        text = service.data.decode()
+        assert service.path == "/usr/local/lib/systemd/system/storpool-addon-collect.service"
+        assert f"{own}ExecStart=/usr/local/lib/storpool-addon/bin/storpool-addon collect " in text
+        assert ("ONE_LOCATION" in text) == bool(own) and b"WantedBy=timers.target" in timer.data

@@ -180,6 +180,8 @@ def test_what_was_collected_is_what_monitor_says(lab: Lab) -> None:
         code, _, err = collect(lab, "--disks")
         assert code == 1 and "VolumeTemplatesStatus" in err and lab.simulator.token not in err
         assert monitor(lab, 101).stdout == live[101]
+        monitor(lab, 100)
+        assert listener.told() == {"42": wanted}
         change(lab, aged(3 * 3600))
         stale: Command = next(lab.images.monitor(lab.oned.datastores[100]))
         assert "VolumeTemplatesStatus" in cloud.fails(lab, stale)
@@ -195,7 +197,7 @@ def test_bad_files_are_said_and_mended(lab: Lab) -> None:
         assert collect(lab)[0] == 0
         whole = kept(lab).read_bytes()
         figures = monitor(lab, 101).stdout
-        halves = (whole[: len(whole) // 2], whole[:-5], b"", b"{[]}\n" * 3, whole.replace(b"[", b"{"))
+        halves = (whole[: len(whole) // 2], whole[:-5], b"{[]}\n" * 3)
         shapes = (
             re.sub(rb'"one-ds-101": \[[^]]*\]', b'"one-ds-101": ["x"]', whole),
             whole.replace(b"one-ds-101", b"a"),
@@ -283,8 +285,36 @@ def test_only_the_leader_and_only_one(lab: Lab) -> None:
             gate.set()
             first.join()
         assert collect(lab)[:2] == (0, "1 clusters, disks are not due yet, 0 troubles\n")
+    assert loops(lab)
     lab.oned.raft_state = 2
     for address, leads in (("192.0.2.7", False), ("127.0.0.1", True), ("disabled", True)):
         kept(lab).unlink(missing_ok=True)
         with monitord(lab, RAFT_LEADER_IP=address):
             assert collect(lab)[0] == 0 and kept(lab).exists() == leads
+
+
+def loops(lab: Lab) -> bool:
+    """Whether --loop makes round after round, also when one fails."""
+    program = next(Path(lab.tree).rglob("bin/storpool-addon"))
+    words = [str(program), "collect", "--loop", "--every", "0", "--disks", "--jitter", "0.1"]
+    with (
+        monitord(lab),
+        subprocess.Popen(
+            lab.hosts.action_argv(words, ENVIRONMENT, "/var/lib/one"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout
+        try:
+            first = process.stdout.readline()
+            lab.simulator.faults.set([Fault(Verdict("refuse"), times=0)])
+            while process.stdout.readline().endswith("0 troubles\n"):
+                pass
+            lab.simulator.faults.set([])
+            while (last := process.stdout.readline()).endswith("1 troubles\n"):
+                pass
+        finally:
+            process.terminate()
+        return first == last == "1 clusters, 0 VMs, 0 sizes unknown, 0 troubles\n"
