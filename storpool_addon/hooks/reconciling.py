@@ -138,8 +138,14 @@ class Reconciler:
 
     def _settle_in(self, datastore_id: int, target: Target) -> None:
         datastore = self._datastores.get(datastore_id)
-        if datastore is not None and datastore.tm_mad == TM_MAD:
-            self._settle(self._driver.storpool(datastore), target, (datastore_id,))
+        if datastore is None or datastore.tm_mad != TM_MAD:
+            return
+        try:
+            api = self._driver.storpool(datastore)
+        except AddonError as error:
+            self._trouble(f"datastore {datastore_id}: {error}")
+        else:
+            self._settle(api, target, (datastore_id,))
 
     def _settle(self, api: Api, target: Target, ids: Collection[int]) -> None:
         """Look at the target and its owner once more, and write what differs; gone meanwhile is done."""

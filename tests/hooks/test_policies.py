@@ -12,7 +12,7 @@ from storpool_addon.lab.command import Command
 from storpool_addon.lab.lab import ENVIRONMENT, Lab
 from storpool_addon.lab.machine import Vm, Volatile
 from storpool_addon.lab.objects import Image
-from storpool_addon.simulator.faults import Fault, Verdict
+from storpool_addon.simulator.faults import Fault, Moment, Verdict
 from tests.sweep import scene
 from tests.tm import cloud
 
@@ -174,3 +174,22 @@ def test_the_hook_follows_a_vm_and_an_image_at_once(world: Lab) -> None:
     assert policies(world, IDLE)[IDLE] == WANTED[IDLE]
     assert "999" in cloud.fails(world, hook("vm", 999))
     assert "ARGUMENTS" in cloud.refused(world, Command("hooks/storpool/policies", (), b"PENBTEw="), code=2)
+
+
+def test_an_image_that_is_given_back_meanwhile_keeps_nothing_of_the_vm(world: Lab) -> None:
+    """Both before the volume is looked at again, and between that look and the update."""
+    own = f"~{cloud.volume(world, OWN)['globalId']}"
+    released = {"nvm": "", "vc-policy": "", "type": "", "diskid": "", "qc": ""}
+    for aim in (("VolumesList", "after"), ("VolumeUpdate", "before")):
+        scene.volumes(world, world.oned.vms[42])[OWN]()
+        met: list[Moment] = []
+
+        def give_back(moment: Moment, aim: tuple[str, str] = aim, met: list[Moment] = met) -> Verdict | None:
+            if (moment.query, moment.when) == aim and moment.args in ((), (own,)) and not met:
+                met.append(moment)
+                world.storpool(f"VolumeUpdate/{OWN}", {"tags": released})
+            return None
+
+        world.simulator.gate = give_back
+        assert run(world)[0] == 0 and met
+        assert policies(world, OWN, RAW) == {OWN: {}, RAW: SILVER_DAILY}, aim
