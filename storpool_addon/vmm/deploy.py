@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from storpool_addon.driver import Driver
 
 _TIME = re.compile(rb"deployment_time>([0-9]+)</")
+# OpenNebula's deploy puts files in the place of links to them (disks in qcow2 with snapshots), and looks for
+# them in oned's own quotes.
+_FILE = re.compile(rb'<source file="([^"\'<]*)"')
 
 
 class Start(NamedTuple):
@@ -70,7 +73,7 @@ def _deployment(driver: Driver, start: Start, subject: Subject, domain: bytes) -
         name=f"one-{start.vm_id}",
         time=time[1].decode() if time else "",
         words=(f"{home}/{basename(start.file)}", start.host, str(start.vm_id), start.same_host),
-        domain=domain,
+        domain=_FILE.sub(rb"<source file='\1'", domain),
         vm=subject.document,
         # For all to read: what oned encrypts stays so.
         datastore=without_token(driver.one.datastore_document(system.id)),

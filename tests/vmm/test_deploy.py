@@ -23,7 +23,8 @@ sed -i "s|</devices>|<!-- ${0##*/} --></devices>|" "$1"
 
 
 def domain(time: int = 1769001000) -> bytes:
-    disk = f"<disk type='file' device='disk'><source file='{cloud.HOME}/disk.0'/><target dev='vda'/></disk>"
+    disk = "<disk type='file' device='disk'><source file='/x/102/42/disk.7'/><target dev='vdb'/></disk>"
+    disk += f"<disk type='file' device='disk'><source file='{cloud.HOME}/disk.0'/><target dev='vda'/></disk>"
     metadata = "<one:vm xmlns:one='http://opennebula.org/xmlns/libvirt/1.0'>"
     metadata += f"<one:deployment_time>{time}</one:deployment_time></one:vm>"
     return (
@@ -64,6 +65,8 @@ def test_a_vm_starts_as_its_user_asked(lab: Lab) -> None:
         xml = hypervisor.read("node1", "domain")
         # volatile2dev of deploy-tweaks.d, two programs and one of the list.
         assert f'<disk type="block" device="disk"><source dev="{cloud.HOME}/disk.0"/>' in xml
+        # A disk of another driver: OpenNebula's deploy looks for it as oned has written it.
+        assert "<source file='/x/102/42/disk.7'/>" in xml
         assert "c-own.sh" in xml and "x-own.sh" in xml and "<shares>103</shares>" in xml, xml
     (words,) = hypervisor.scripts("node1")
     assert words == f"deploy {cloud.HOME}/deployment.0 node1 42 node1"
