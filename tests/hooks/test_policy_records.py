@@ -41,9 +41,11 @@ def test_vms_that_cannot_be_read_are_said_and_the_rest_read() -> None:
 
 
 def test_only_entries_that_are_ours_by_name_and_tag() -> None:
-    odd: list[Any] = [None, 7, "x", [], {}, entry(7), entry("one-img-7", None), entry("one-img-7", {"nloc": ["one"]}),
-           entry("one-img-7", OURS, None), entry("two-img-7"), entry("one-img-7", {"nloc": "two"}),
-           entry("oneximg-7"), entry("*one-img-7")]  # fmt: skip
+    odd: list[Any] = [
+        None, 7, "x", [], {}, entry(7), entry("one-img-7", None), entry("one-img-7", {"nloc": ["one"]}),
+        entry("one-img-7", OURS, None), entry("two-img-7"), entry("one-img-7", {"nloc": "two"}),
+        entry("oneximg-7"), entry("*one-img-7"),
+    ]  # fmt: skip
     (found,) = targets([*odd, entry("one-img-7")], Config())
     assert found == Target("one-img-7", "~d.n.1", OURS)
     snapshots = targets([entry("one-img-7"), entry("one-img-7-snap0")], Config(), snapshots=True)
