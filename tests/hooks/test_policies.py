@@ -135,6 +135,10 @@ def test_one_bad_vm_datastore_or_volume_does_not_stop_the_rest(world: Lab) -> No
         109, "gone", True, dict(world.oned.datastores[100].attributes), tm_mad="storpool"
     )
     homeless.history[-1].system = world.oned.datastores.pop(109)
+    world.configure(SP_API_DEADLINE=5)
+    elsewhere = {"SP_API_HTTP_HOST": "127.0.0.1", "SP_AUTH_TOKEN": "1"}
+    world.oned.add_image_datastore(105, "dead", SP_API_HTTP_PORT="1", **elsewhere)
+    world.oned.add_image_datastore(106, "odd", SP_API_HTTP_PORT="no port", **elsewhere)
     raw = f"~{cloud.volume(world, RAW)['globalId']}"
     fault = Fault(Verdict.error("busy", "try later"), "VolumeUpdate", raw, times=0)
     world.simulator.faults.set([fault])
@@ -143,8 +147,9 @@ def test_one_bad_vm_datastore_or_volume_does_not_stop_the_rest(world: Lab) -> No
     text = "\n".join(errors)
     assert "VM 44: " in text and "'$(x)'" in text
     assert "VM 45 is in datastore 109, which OpenNebula does not have" in text
+    assert "the cluster of datastores 105: " in text and "datastore 106: " in text
     assert f"{RAW}: " in text and "try later" in text
-    assert errors[-1] == "storpool-addon: troubles: 3; all else was looked at", errors
+    assert errors[-1] == "storpool-addon: troubles: 5; all else was looked at", errors
     assert policies(world, COPY)[COPY] == WANTED[COPY] and policies(world, "one-sys-43-0-raw") == {
         "one-sys-43-0-raw": {"qc": "noclass"}
     }
