@@ -100,6 +100,12 @@ def test_monitord_is_found_and_its_key_counts(driver: Driver, tmp_path: Path) ->
         kept.send_disks(driver, 100)
         thread.join(5)
         assert taken == [b"first\n", b"second\n"] and not (tmp_path / "log").exists()
+        thread = threading.Thread(target=take, args=(server, taken))
+        thread.start()
+        Monitord("127.0.0.1", port, True, "").send(["too long for a datagram" * 3000, "short"])
+        Monitord("127.0.0.1", port, False, "").send(["third"])
+        thread.join(5)
+        assert [len(each) for each in taken[2:]] == [69_001, 6]
     kept.send_disks(driver, 100)
     assert f"monitord at 127.0.0.1:{port} took 0 of 2 messages: Connection refused" in said(driver)
     (tmp_path / "public").unlink()
