@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from storpool_addon.errors import UsageError
@@ -73,7 +74,7 @@ class Disk(NamedTuple):
         )
 
     @classmethod
-    def brief(cls, owner: str, values: Attributes) -> Disk:
+    def brief(cls, owner: str, values: Mapping[str, str]) -> Disk:
         """What names the disk's volume, of a pool of many VMs; all else is as if oned had not said it."""
         number = values.get("DISK_ID", "")
         if not (number.isascii() and number.isdigit()):
@@ -81,12 +82,12 @@ class Disk(NamedTuple):
         image, datastore, clone = (values.get(key, "") for key in ("IMAGE_ID", "DATASTORE_ID", "CLONE"))
         return _UNSAID._replace(
             disk_id=int(number),
-            type=values.get("TYPE", "").upper(),
+            type=values.get("TYPE", "").strip().upper(),
             image_id=int(image) if image.isdecimal() else None,
-            source=values.get("SOURCE", ""),
+            source=values.get("SOURCE", "").strip(),
             clone=is_true(clone) if clone else None,
             datastore_id=int(datastore) if datastore.isdecimal() else -1,
-            tm_mad=values.get("TM_MAD", ""),
+            tm_mad=values.get("TM_MAD", "").strip(),
         )
 
     @property

@@ -42,7 +42,7 @@ class VmUsage(NamedTuple):
             if tag == "ID":
                 vm_id = part.own_number
             elif tag == "TEMPLATE":
-                disks = [Disk.brief(f"VM {vm_id}", each.chosen(*BRIEF)) for each in part.children("DISK")]
+                disks = [Disk.brief(f"VM {vm_id}", values) for values in part.vectors("DISK", *BRIEF)]
                 vm_snapshots = list(_vm_snapshots(part))
             elif tag == "SNAPSHOTS":
                 disk_id, ids = _chain(part)
@@ -56,22 +56,20 @@ class VmUsage(NamedTuple):
 def _chain(node: Node) -> tuple[int, tuple[int, ...]]:
     """The disk of a SNAPSHOTS element, and the ids of its snapshots."""
     disk_id = next((each.own_number for each in node.children("DISK_ID")), -1)
-    ids = [number.own_number for each in node.children("SNAPSHOT") for number in each.children("ID")]
-    return disk_id, tuple(ids)
+    ids = (values.get("ID", "") for values in node.vectors("SNAPSHOT", "ID"))
+    return disk_id, tuple(int(each) for each in ids if each.isdecimal())
 
 
 def system_datastore(node: Node) -> int:
     """The system datastore of the newest record in a HISTORY_RECORDS element, -1 when there is none."""
-    found = -1
-    for record in node.children("HISTORY"):
-        for each in record.children("DS_ID"):
-            found = each.own_number
-    return found
+    found = ""
+    for values in node.vectors("HISTORY", "DS_ID"):
+        found = values.get("DS_ID", "")
+    return int(found) if found.isdecimal() else -1
 
 
 def _vm_snapshots(node: Node) -> Iterator[tuple[int, str]]:
-    for each in node.children("SNAPSHOT"):
-        values = each.chosen("SNAPSHOT_ID", "HYPERVISOR_ID")
+    for values in node.vectors("SNAPSHOT", "SNAPSHOT_ID", "HYPERVISOR_ID"):
         number, hypervisor_id = values.get("SNAPSHOT_ID", ""), values.get("HYPERVISOR_ID", "")
         if number.isdecimal() and hypervisor_id:
             yield int(number), hypervisor_id

@@ -114,6 +114,11 @@ class Node:
             (each.tag, (each.text or "").strip()) for each in self._element.iterchildren(*names)
         )
 
+    def vectors(self, name: str, *keys: str) -> Iterator[dict[str, str]]:
+        """Of all elements right below of that name their attributes of these names, as they are written."""
+        for found in self._element.iterchildren(name):
+            yield {each.tag: each.text or "" for each in found.iterchildren(*keys)}
+
     def children(self, *names: str) -> Iterator[Node]:
         """The elements right below of these names, in document order; cheaper than `nodes`."""
         for found in self._element.iterchildren(*names):
