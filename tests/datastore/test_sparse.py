@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -88,10 +89,16 @@ def test_file_is_copied_whole_by_several_threads(tmp_path: Path, content: bytes)
 
 
 def test_failure_of_one_thread_ends_the_copy(tmp_path: Path) -> None:
+    failed = threading.Event()
+
     class Full(Target):
         def write(self, offset: int, data: bytes) -> None:
             if offset == 4 << 20:
+                failed.set()
                 raise StateError("full")
+            # On a busy machine the thread that fails may come to it last.
+            if offset > 4 << 20:
+                assert failed.wait(10)
             super().write(offset, data)
 
     path = tmp_path / "image"

@@ -158,8 +158,8 @@ def faults(known: Standard, *, full: bool) -> list[Fault]:
         return [each for number in numbers for each in _kinds(known, number)]
     # Rows of the same beginning do not all meet the same.
     turns = [(number, number + len(known.calls)) for number in numbers]
-    met = [(number, turn) for number, turn in turns if number in known.acting or turn % 4 == 0]
-    step = -(-len(met) // _MOST)
+    met = [each for each in turns if each[0] in known.acting or each[1] % 4 == 0] or turns[-1:]
+    step = max(1, -(-len(met) // _MOST))
     return [_in_turn(known, number, turn) for number, turn in met[len(known.calls) % step :: step]]
 
 

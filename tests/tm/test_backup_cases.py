@@ -126,11 +126,13 @@ def test_it_stands_back_as_the_datastore_says(lab: Lab) -> None:
     vm = machine(lab, LAST_DATASTORE_ID="110")
     for name in ("nice", "ionice"):
         program = Path(lab.directory, "hostbin", name)
-        program.write_text(f'#!/bin/sh\necho {name} "$@" >>/var/tmp/said\nexec /usr/bin/{name} "$@"\n')
+        program.write_text(
+            f'#!/bin/sh\necho {name} "$1" "$2" "$3" "$4" >>/var/tmp/said\nexec /usr/bin/{name} "$@"\n'
+        )
         program.chmod(0o755)
     cloud.succeeds(lab, lab.vm_backups.pre(vm))
-    said = lab.hosts.nodes["node1"].run("cut -c 1-40 /var/tmp/said").stdout.splitlines()
-    assert [line.split()[:5] for line in said] == [
+    said = lab.hosts.nodes["node1"].run("cat /var/tmp/said").stdout.splitlines()
+    assert [line.split() for line in said] == [
         ["nice", "-n", "7", "ionice", "-c"],
         ["ionice", "-c", "2", "-n", "3"],
     ]
