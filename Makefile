@@ -8,7 +8,7 @@ PY := .venv/bin/python
 
 # make test T="tests/install -k upgrade" runs a part, in one process; everything runs in several.
 test: setup
-	@$(PY) -m pytest $(or $(T),-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
+	@$(PY) -m pytest $(or $(T),-n $$(($$(nproc) + 1)) --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 
 demo: setup
 	@$(PY) -m storpool_addon.lab.demo
