@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import shutil
 import sys
 
@@ -75,8 +76,7 @@ def _write_executable(path: str, text: str) -> None:
 
 
 def _watched_programs() -> set[str]:
-    found: set[str] = set()
-    for directory in SYSTEM_PATH.split(":"):
-        names = os.listdir(directory) if os.path.isdir(directory) else []
-        found.update(name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in WATCHED))
-    return found
+    # Thousands of names for each new world: one pattern for all of them is a hundred times as fast.
+    watched = re.compile("|".join(map(fnmatch.translate, WATCHED)))
+    directories = [each for each in SYSTEM_PATH.split(":") if os.path.isdir(each)]
+    return {name for each in directories for name in os.listdir(each) if watched.match(name)}

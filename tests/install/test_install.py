@@ -302,11 +302,14 @@ def test_files_that_switch_something_on_are_the_sites(front: Front) -> None:
     assert [path.name for path in switches.iterdir()] == ["own"]
 
 
-def test_the_timer_runs_what_is_installed() -> None:
+@pytest.mark.parametrize("work", ["collect", "policies"])
+def test_a_timer_runs_what_is_installed(work: str) -> None:
     """Its service, of an OpenNebula in its own directory too; nothing is switched on."""
     for environ, own in (({}, ""), ({"ONE_LOCATION": "/srv/one"}, "Environment=ONE_LOCATION=/srv/one\n")):
-        service, timer = units(layout("", "/usr/local", environ))
-        text = service.data.decode()
-        assert service.path == "/usr/local/lib/systemd/system/storpool-addon-collect.service"
-        assert f"{own}ExecStart=/usr/local/lib/storpool-addon/bin/storpool-addon collect " in text
-        assert ("ONE_LOCATION" in text) == bool(own) and b"WantedBy=timers.target" in timer.data
+        found = {entry.path: entry.data.decode() for entry in units(layout("", "/usr/local", environ))}
+        service, timer = (
+            found[f"/usr/local/lib/systemd/system/storpool-addon-{work}.{kind}"]
+            for kind in ("service", "timer")
+        )
+        assert f"{own}ExecStart=/usr/local/lib/storpool-addon/bin/storpool-addon {work} " in service
+        assert ("ONE_LOCATION" in service) == bool(own) and "WantedBy=timers.target" in timer

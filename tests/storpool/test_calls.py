@@ -49,6 +49,12 @@ READS = {
     "volume_list_snapshots": Case(
         lambda api: api.volume_list_snapshots("v"), "VolumeListSnapshots/v", data=[SNAPSHOT]
     ),
+    "read_volumes_list": Case(
+        lambda api: api.read_volumes_list(list), "VolumesList", data=[VOLUME], wide=True
+    ),
+    "read_snapshots_list": Case(
+        lambda api: api.read_snapshots_list(list), "SnapshotsList", data=[SNAPSHOT], wide=True
+    ),
     "read_volumes_space": Case(
         lambda api: api.read_volumes_space(list), "VolumesSpace", data=[SPACE], wide=True
     ),
