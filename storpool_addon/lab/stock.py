@@ -102,7 +102,12 @@ def shutdown(words: Sequence[str]) -> None:
     if not is_there(domain):
         return
     _keep_tpm(domain)
-    virsh("shutdown", domain, what=f"Could not shutdown {domain}")
+    try:
+        virsh("shutdown", domain, what=f"Could not shutdown {domain}")
+    except Failed:
+        # A guest may be gone before libvirt has answered.
+        if is_there(domain):
+            raise
     deadline = time.monotonic() + float(kvmrc("SHUTDOWN_TIMEOUT") or 120)
     while is_there(domain):
         if time.monotonic() > deadline:

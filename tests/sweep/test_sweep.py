@@ -48,7 +48,8 @@ LIKE_OTHERS = {
     "mv-disk-9", "mv-disk-10", "mv-disk-30", "mv-disk-31", "mv-disk-43", "mv-disk-45", "mv-disk-60",
     "mv-directory-9-state", "mv-directory-10", "mv-directory-31", "mv-directory-43", "mv-directory-45",
     "mv-directory-60", "cp-raw-by-ssh", "cp-qcow2-by-ssh", "mkfs-ext4-by-ssh", "context-again",
-    "mkimage-ext4", "export-qcow2",
+    "mkimage-ext4", "export-qcow2", "clone-grown", "delete-volatile", "postmigrate-shared",
+    "mv-directory-other-datastore",
 }  # fmt: skip
 ROWS = [row for row in ROWS if FULL or row.name not in LIKE_OTHERS]
 BY_NAME = {row.name: row for row in ROWS}
