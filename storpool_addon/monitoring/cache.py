@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -64,8 +65,7 @@ def read(directory: str, wanted: Title | None = None) -> dict[Title, Part]:
     """
     path = os.path.join(directory, NAME)
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
-            _check(path, os.fstat(file.fileno()))
+        with open(path, "rb", opener=_to_read) as file:
             return dict(_parts(path, file.read().splitlines(), wanted))
     except FileNotFoundError:
         return {}
@@ -85,7 +85,7 @@ def _parts(path: str, lines: list[bytes], wanted: Title | None) -> Iterator[tupl
                 asked, content = json.loads(rest)
                 kind, of = json.loads(title)
                 yield (str(kind), str(of)), Part(float(asked), dict(content))
-    except (ValueError, TypeError, IndexError, RecursionError):
+    except (ValueError, TypeError, IndexError, OverflowError, RecursionError):
         raise StateError(f"{path} is not whole; `storpool-addon collect` writes it anew") from None
 
 
@@ -94,8 +94,21 @@ def _head(title: Title) -> str:
 
 
 def _new(path: str) -> int:
-    """The file that becomes the new one; a killed run may have left one."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    """The file that becomes the new one; what a killed run of anybody has left there goes."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+
+
+def _to_read(path: str, _: int) -> int:
+    """A pipe in its place would be waited for without O_NONBLOCK."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        _check(path, os.fstat(descriptor))
+    except StateError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _check(path: str, found: os.stat_result) -> None:

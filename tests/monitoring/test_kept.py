@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from storpool_addon.driver import Driver
+from storpool_addon.errors import StateError
 from storpool_addon.log import Log
 from storpool_addon.monitoring import cache, kept
 from storpool_addon.monitoring.cache import Part
@@ -70,6 +72,31 @@ def test_stale_and_missing_are_said(driver: Driver, tmp_path: Path) -> None:
     assert kept.capacity(driver, API, "another") is None
     (tmp_path / cache.NAME).chmod(0o662)
     assert kept.capacity(driver, API, "t") is None and "could be written by others" in said(driver)
+
+
+def test_what_others_put_in_its_place(driver: Driver, tmp_path: Path) -> None:
+    """Nobody waits for it, it is said, and the next round mends it."""
+    path, fresh = tmp_path / cache.NAME, Part.now(templates={"t": [9, 4, None, 1]})
+
+    def link(at: Path) -> None:
+        at.symlink_to(tmp_path / "elsewhere")
+
+    for put, words in ((os.mkfifo, "is not a file of this driver"), (link, "cannot be read"),
+                       (os.mkdir, "is not a file of this driver")):  # fmt: skip
+        for at in (path, Path(f"{path}.new")):
+            put(at)
+        assert kept.capacity(driver, API, "t") is None and words in said(driver)
+        if put is os.mkdir:
+            with pytest.raises(StateError, match="cannot be written: Is a directory"):
+                cache.write(str(tmp_path), {TITLE: fresh})
+            continue
+        cache.write(str(tmp_path), {TITLE: fresh})
+        assert kept.capacity(driver, API, "t") is not None and not (tmp_path / "elsewhere").exists()
+        path.unlink()
+    path.rmdir()
+    Path(f"{path}.new").rmdir()
+    cache.write(str(tmp_path), {TITLE: fresh._replace(asked=10**400)})
+    assert kept.capacity(driver, API, "t") is None and "is not whole" in said(driver)
 
 
 def test_monitord_is_found_and_its_key_counts(driver: Driver, tmp_path: Path) -> None:
