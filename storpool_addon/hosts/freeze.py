@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Callable
 
 from storpool_addon.errors import HostError, UsageError
-from storpool_addon.hosts.prelude import LIBVIRT, PRELUDE
-from storpool_addon.hosts.process import Finished, Processes, describe, says
+from storpool_addon.hosts.hold import HOLD, Hold
+from storpool_addon.hosts.prelude import PRELUDE
+from storpool_addon.hosts.process import Processes, says
 from storpool_addon.hosts.shell import Shell
+from storpool_addon.hosts.virsh import LIBVIRT
 
 AGENT, SUSPEND = "agent", "suspend"
 # virsh's words that hold a guest and let it go.
@@ -22,7 +23,6 @@ ANSWER_S = 20
 HOLD_S = 30
 # The script's own end, were nobody to end it, and ours: its connection, its answers, some tries of a thaw.
 _MARGIN_S = 30
-_LATE = 75
 _FROZEN = b"frozen\n"
 _DEPLOY_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*", re.ASCII)
 
@@ -38,7 +38,6 @@ thaw() {
 }
 """
 )
-# A session of its own: it outlives the connection and the script, and looks after the guest alone then.
 # A freeze that was under way when the script died may take hold after the first thaw: hence the second. The
 # script says by a signal that its freeze has been answered: one that does no harm to who does not expect it.
 _WATCH = (
@@ -55,31 +54,16 @@ thaw 100
 _HOLD = (
     PRELUDE
     + _THAW
+    + HOLD
     + r"""
-hold=$4 limit=$5 watch=$6
-trap '' PIPE
-# timeout ends us with a signal to us and one to all of us: the second must not cut the end short.
-trap 'trap "" TERM HUP INT; exit 143' TERM HUP INT
-finish() {
-    code=$?
-    trap '' TERM HUP INT
-    trap - EXIT
-    if thaw 5; then kill -KILL -- "-$watcher" 2>/dev/null; else code=1; fi
-    exit "$code"
-}
+word=$4 limit=$5 watch=$6
+let_go() { thaw 5; }
 # A guest that somebody else has paused stays so.
-if [ "$hold" = suspend ] && [ "$(tell domstate)" = paused ]; then undo=domstate hold=domstate; fi
-setsid bash -c "$watch" storpool-addon-thaw "$domain" "$undo" "$answer" $$ $((answer + limit + 5)) \
-    </dev/null >/dev/null 2>&1 &
-watcher=$!
-trap finish EXIT
-tell "$hold" >&2
+if [ "$word" = suspend ] && [ "$(tell domstate)" = paused ]; then undo=domstate word=domstate; fi
+watched_by "$watch" storpool-addon-thaw "$domain" "$undo" "$answer" $$ $((answer + limit + 5))
+tell "$word" >&2
 kill -CONT "$watcher"
-echo frozen
-code=0
-read -r -t "$limit" _ || code=$?
-# bash: more than 128 when the time was over, 1 at the end of the input.
-[ "$code" -le 128 ] || exit 75
+hold frozen "$limit"
 """
 )
 
@@ -105,9 +89,8 @@ def frozen(
     if not mode:
         yield False
         return
-    what = f"freezing {deploy_id or 'a VM without a deploy id'}"
     try:
-        child = _hold(processes, shell, deploy_id, mode, what, hold_s, answer_s)
+        hold = _hold(processes, shell, deploy_id, mode, hold_s, answer_s)
     except HostError as error:
         if required:
             raise
@@ -121,58 +104,33 @@ def frozen(
         failed = True
         raise
     finally:
-        quiet = failed or not required
-        _let_go(processes, shell, child, what, log, quiet=quiet, timeout_s=_patience(answer_s))
+        _let_go(hold, log, quiet=failed or not required)
 
 
-def _hold(
-    processes: Processes, shell: Shell, deploy_id: str, mode: str, what: str, hold_s: int, answer_s: int
-) -> subprocess.Popen[bytes]:
+def _hold(processes: Processes, shell: Shell, deploy_id: str, mode: str, hold_s: int, answer_s: int) -> Hold:
     """Start the script on the host; back when the guest is held."""
     if not _DEPLOY_ID.fullmatch(deploy_id):
         raise UsageError(f"{deploy_id!r} is not the deploy id of a VM that runs")
-    hold, undo = _WORDS[mode]
-    words = (deploy_id, undo, str(answer_s), hold, str(hold_s), _WATCH)
-    argv = shell.command(_HOLD, *words, timeout_s=answer_s + hold_s + _MARGIN_S)
-    child = processes.start(argv, stdin=subprocess.PIPE)
-    if not says(child, _FROZEN, answer_s + _MARGIN_S):
-        raise _error(processes, shell, child, what, answer_s)
-    return child
+    word, undo = _WORDS[mode]
+    hold = Hold.begin(
+        processes,
+        shell,
+        _HOLD,
+        *(deploy_id, undo, str(answer_s), word, str(hold_s), _WATCH),
+        what=f"freezing {deploy_id}",
+        timeout_s=answer_s + hold_s + _MARGIN_S,
+        patience_s=answer_s + _MARGIN_S,
+    )
+    if not says(hold.child, _FROZEN, hold.patience_s):
+        raise hold.end() or hold.error(0, "the host did not say that it is frozen")
+    return hold
 
 
-def _let_go(
-    processes: Processes,
-    shell: Shell,
-    child: subprocess.Popen[bytes],
-    what: str,
-    log: Callable[[str], None],
-    *,
-    quiet: bool,
-    timeout_s: float,
-) -> None:
-    """End the hold by ending the script's input. quiet: what goes wrong is only logged."""
-    try:
-        processes.finish(child, timeout_s=timeout_s)
-    except Finished as ended:
-        late = ended.exit_code == _LATE
-        last_line = "it took too long, and the guest was let go before the end" if late else ended.last_line
-        error = HostError(shell.name, what, ended.exit_code, last_line or describe(ended, timeout_s))
-        if not quiet:
-            raise error from None
-        log(f"{error}; its host goes on trying to let it go")
-
-
-def _error(
-    processes: Processes, shell: Shell, child: subprocess.Popen[bytes], what: str, answer_s: int
-) -> HostError:
-    """Why the guest was not held; it is let go all the same."""
-    timeout_s = _patience(answer_s)
-    try:
-        processes.finish(child, timeout_s=timeout_s)
-    except Finished as ended:
-        return HostError(shell.name, what, ended.exit_code, ended.last_line or describe(ended, timeout_s))
-    return HostError(shell.name, what, 0, "the host did not say that it is frozen")
-
-
-def _patience(answer_s: int) -> float:
-    return answer_s + _MARGIN_S
+def _let_go(hold: Hold, log: Callable[[str], None], *, quiet: bool) -> None:
+    """quiet: what goes wrong is only logged."""
+    error = hold.end()
+    if error is None:
+        return
+    if not quiet:
+        raise error
+    log(f"{error}; its host goes on trying to let it go")

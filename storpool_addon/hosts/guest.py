@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storpool_addon.hosts.prelude import LIBVIRT, PRELUDE
+from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.shell import Shell
+from storpool_addon.hosts.virsh import LIBVIRT
 
 # What libvirt may take to end or start a guest, and to read the memory of one.
 END_TIMEOUT_S, START_TIMEOUT_S, RESTORE_TIMEOUT_S = 120.0, 300.0, 3600.0
 
-# That libvirt does not know a domain counts only when it answers: it may be that it does not run.
 DOMAIN = (
     PRELUDE
     + LIBVIRT
     + r"""
-tell() { LC_ALL=C virsh --connect "$uri" "$@" </dev/null; }
 runs() {
     local state
-    if state=$(tell domstate "$domain" 2>/dev/null); then [ "$state" != "shut off" ]; return; fi
-    tell uri >/dev/null || fail "libvirt does not answer"
-    return 1
+    state=$(state_of "$domain") || exit 1
+    [ -n "$state" ] && [ "$state" != "shut off" ]
 }
 """
 )

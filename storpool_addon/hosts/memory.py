@@ -6,36 +6,32 @@ from typing import NamedTuple
 
 from storpool_addon.hosts import stock
 from storpool_addon.hosts.shell import Shell
+from storpool_addon.hosts.virsh import MEMORY
 
-# libvirt puts another word at the beginning of an image until it is whole (qemu_saveimage.c), and then
-# refuses to show it. A domain of OpenNebula is transient: libvirt forgets it when it has been saved. That it
-# does not know the domain counts only when it answers: a guest that runs on must not be
-# taken for one that was saved.
+# A domain of OpenNebula is transient: libvirt forgets it when it has been saved. A guest that runs on must
+# not be taken for one that was saved.
 _GUEST = (
     stock.BEGIN
+    + MEMORY
     + r"""
 file=$1 domain=$2
 shift 2
 message=$(cat)
 is_active() {
     local state
-    if ! state=$(tell domstate "$domain" 2>/dev/null); then
-        tell uri >/dev/null || fail "libvirt does not answer"
-        return 1
-    fi
+    state=$(state_of "$domain") || exit 1
     case $state in running | paused | idle) ;; *) return 1 ;; esac
 }
-is_whole() { tell save-image-dumpxml "$file" >/dev/null 2>&1; }
 """
 )
 # A domain that is gone with its memory whole in FILE was saved by a run whose answer was lost.
 _SAVE = (
     _GUEST
     + rf"""
-if ! is_active && is_whole; then exit 0; fi
+if ! is_active && is_whole "$file"; then exit 0; fi
 if ! attempt save "$@" <<<"$message"; then
     if is_active; then echo "$why" >&2; exit {stock.STILL_RUNS}; fi
-    is_whole || fail "$why"
+    is_whole "$file" || fail "$why"
 fi
 """
 )
@@ -48,9 +44,7 @@ _RESTORE = (
 device=
 if [ -L "$file" ]; then device=$(readlink -f -- "$file"); fi
 is_active || attempt restore "$@" <<<"$message" || is_active || fail "$why"
-if [ -n "$device" ] && [ -e "$device" ]; then
-    dd if=/dev/zero of="$device" bs=4096 count=1 conv=nocreat,notrunc,fsync status=none || true
-fi
+if [ -n "$device" ] && [ -e "$device" ]; then forget "$device" || true; fi
 """
 )
 

@@ -13,8 +13,3 @@ wait_for() {
     fail "$1 did not appear within 10 s; is the volume attached to this host?"
 }
 """
-# Where OpenNebula's own scripts find libvirt on a host.
-LIBVIRT = r"""
-kvmrc=/var/tmp/one/etc/vmm/kvm/kvmrc
-uri=$(set +eu; [ ! -r "$kvmrc" ] || . "$kvmrc" >/dev/null 2>&1; echo "${LIBVIRT_URI:-qemu:///system}")
-"""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.shell import Shell
+from storpool_addon.hosts.virsh import AT_REMOTES
 
 # A domain of many gigabytes in huge pages takes a minute or two to start.
 TIMEOUT_S = 600.0
@@ -25,9 +26,9 @@ BEGIN = (
     + r"""
 remotes=$1 home=$2
 shift 2
-kvmrc=$remotes/etc/vmm/kvm/kvmrc
-uri=$(set +eu; [ ! -r "$kvmrc" ] || . "$kvmrc" >/dev/null 2>&1; echo "${LIBVIRT_URI:-qemu:///system}")
-tell() { LC_ALL=C virsh --connect "$uri" "$@" </dev/null; }
+"""
+    + AT_REMOTES
+    + r"""
 mkdir -p -- "$home"
 exec 9<"$home"
 flock -w 600 9 || [ $? -ne 1 ] || fail "another action is at work on $home"

@@ -186,7 +186,7 @@ def test_a_freeze_that_takes_hold_after_all_have_died_is_undone(guest: Guest) ->
     with subprocess.Popen([sys.executable, "-c", DRIVER], stdout=subprocess.DEVNULL) as child:
         while "domfsfreeze" not in guest.calls():
             time.sleep(0.02)
-        for pid in pids("hold=$4", guest.directory):
+        for pid in pids("word=$4", guest.directory):
             os.kill(pid, signal.SIGKILL)
         end = time.monotonic() + 8
         while not guest.is_still and time.monotonic() < end:
