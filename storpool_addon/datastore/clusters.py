@@ -59,21 +59,24 @@ class Cluster:
                 self.troubles.append(f"{self.title}: not answered in {waited_s:g} s; what it has is left out")
 
 
-def of_all_datastores(driver: Driver) -> tuple[list[Cluster], list[str]]:
-    """The clusters of this driver's datastores, and what is wrong with datastores that are left out."""
+def of_all_datastores(driver: Driver) -> tuple[list[Cluster], frozenset[int], list[str]]:
+    """The clusters of this driver's datastores; the ids of all datastores; what is wrong with those left out."""
     found: dict[str, Cluster] = {}
+    known: set[int] = set()
     troubles: list[str] = []
     for each in driver.one.datastore_pool():
         if isinstance(each, AddonError):
             troubles.append(f"left out: {each}")
-        elif each.tm_mad == TM_MAD:
+            continue
+        known.add(each.id)
+        if each.tm_mad == TM_MAD:
             try:
                 cluster = Cluster(driver.storpool(each))
             except AddonError as error:
                 troubles.append(f"datastore {each.id} is left out: {error}")
             else:
                 found.setdefault(cluster.title, cluster).datastores.append(each)
-    return list(found.values()), troubles
+    return list(found.values()), frozenset(known), troubles
 
 
 def tell_datastores(driver: Driver, cluster: Cluster) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,13 +51,14 @@ class Round:
         self._directory = driver.config.sp_fe_json_path
         self._writing = threading.Lock()
         self._parts: dict[cache.Title, Part] = {}
+        self._known: frozenset[int] = frozenset()
         self._disks = disks
         self.troubles: list[str] = []
 
     def run(self) -> Summary:
         """Do it; what fails of it is a trouble, and the rest is done."""
         self._remember()
-        found, problems = clusters.of_all_datastores(self._driver)
+        found, self._known, problems = clusters.of_all_datastores(self._driver)
         self.troubles += problems
         self._disks = self._disks or self._are_due()
         self._forget_others(found)
@@ -138,13 +140,18 @@ class Round:
         key = Monitord.configured(config, self._driver.environ).key()
         rules = Rules(config.one_px, _lookups(found), config.monitor_vmsnapshots)
         made = {each.id: Messages(key, config.monitor_host_id) for each in _systems(found)}
-        began, vms, unknown = time.time(), 0, 0
+        began, vms, unknown, lost = time.time(), 0, 0, Counter[int]()
         for each in self._told(rules):
             if isinstance(each, AddonError):
                 self.troubles.append(f"left out: {each}")
             elif each.datastore_id in made:
                 made[each.datastore_id].add(each.line)
                 vms, unknown = vms + 1, unknown + each.unknown
+            elif each.datastore_id not in self._known:
+                lost[each.datastore_id] += 1
+        self.troubles += (
+            f"left out: {n} VMs on datastore {gone}, which is not known" for gone, n in lost.items()
+        )
         self._keep_disks(made, Part(began, {"key": key.id if key else ""}), [each.sizes for each in found])
         return vms, unknown
 

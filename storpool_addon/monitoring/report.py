@@ -37,12 +37,14 @@ class Told(NamedTuple):
 
 
 def told(vms: Iterable[VmUsage | AddonError], rules: Rules) -> Iterator[Told | AddonError]:
-    """Each VM on a system datastore that the rules know; in the place of a VM that cannot be read, why."""
+    """Each VM, with nothing on a datastore that the rules do not know; in the place of one not read, why."""
     for vm in vms:
         if isinstance(vm, AddonError):
             yield vm
         elif vm.datastore_id in rules.lookups:
             yield _of_vm(vm, rules)
+        else:
+            yield Told(vm.datastore_id, b"", 0)
 
 
 def _of_vm(vm: VmUsage, rules: Rules) -> Told:

@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 from storpool_addon.lab.command import Command, Result
 from storpool_addon.lab.lab import ENVIRONMENT, Lab
-from storpool_addon.lab.machine import Vm, Volatile
+from storpool_addon.lab.machine import ACTIVE, Record, Vm, Volatile
 from storpool_addon.simulator.faults import Fault, Verdict
 from tests.sweep import scene
 from tests.tm import cloud
@@ -238,12 +238,19 @@ def test_what_is_wrong_is_counted_and_stops_nothing(lab: Lab) -> None:
     lost.disks[0]["DATASTORE_ID"] = str(other.id)
     broken = scene.machine(lab, lab.give_image())
     broken.disks[0]["DISK_ID"] = "none"
+    for datastore_id, driver in ((999, "storpool"), (104, "ssh")):
+        elsewhere = lab.oned.add_system_datastore(datastore_id, "elsewhere", tm_mad=driver)
+        away = lab.vms.create(lab.give_image())
+        away.history.append(Record(0, "node1", 1, elsewhere))
+        away.state = ACTIVE
+    del lab.oned.datastores[999]
     with monitord(lab) as listener:
         updates: list[Any] = []
         update = lab.rpc.methods.table["one.datastore.update"]
         lab.rpc.methods.table["one.datastore.update"] = lambda *args: updates.append(args) or update(*args)
         code, out, err = collect(lab)
-        assert code == 1 and out == "2 clusters, 2 VMs, 1 sizes unknown, 3 troubles\n", (out, err)
+        assert code == 1 and out == "2 clusters, 2 VMs, 1 sizes unknown, 4 troubles\n", (out, err)
+        assert "left out: 1 VMs on datastore 999, which is not known" in err
         assert "http://127.0.0.1:9" in err and "left out" in err and f"VM {broken.id}" in err
         assert "12345678" not in err + kept(lab).read_text()
         monitor(lab, 100)

@@ -109,8 +109,9 @@ def test_a_bad_vm_is_said_and_the_rest_reported() -> None:
     never = re.sub("<HISTORY_RECORDS>.*</HISTORY_RECORDS>", "", RUNNING)
     assert bad != RUNNING and elsewhere != RUNNING and never != RUNNING
     found = report(bad + elsewhere + never + RUNNING, KNOWN)
-    assert [isinstance(each, AddonError) for each in found] == [True, False]
     assert "VM 42" in str(found[0])
+    assert [each.datastore_id for each in found[1:] if isinstance(each, Told)] == [999, -1, 100]
+    assert [bool(each.line) for each in found[1:] if isinstance(each, Told)] == [False, False, True]
     # A datastore that was not asked: its disks are unknown, those of others are not.
     (part,) = report(RUNNING, KNOWN, lookups={100: {"one-sys-42-3-raw": MIB}.get, 101: None})
     assert isinstance(part, Told) and part.unknown >= 4
