@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from storpool_addon.errors import StateError, StorPoolRefused
+from storpool_addon.tags import UNFINISHED
 from storpool_addon.undo import uninterrupted
 from storpool_addon.units import MIB, bytes_to_mib_up, mib_to_bytes
 from storpool_addon.volumes import Placement, is_absent
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from storpool_addon.undo import Undo
     from storpool_addon.volumes import Volumes
 
-# On a volume that an action still fills; the value is the host on which it does.
-UNFINISHED = "unfinished"
 # A volume whose stream is longer than was said grows by at least so much at a time.
 GROWTH = 1 << 30
 # No global id: the volume of that name is not the one that this action was to make.

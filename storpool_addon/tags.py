@@ -20,6 +20,8 @@ SNAPSHOT_DATE = "snapdate"
 PARTS = "vmsnap"
 # Key of the tag that says what a VM's volume is; an image that no VM has is marked with it (snapshots.py).
 TYPE = "type"
+# On a volume that an action still fills; the value is the host on which it does (drafts.py).
+UNFINISHED = "unfinished"
 # StorPool's rule for a value; blanks are dropped before it is applied, as the bash addon does.
 _VALUE = re.compile(r"[A-Za-z0-9_.:\-]*", re.ASCII)
 

@@ -31,6 +31,7 @@ class Cluster:
         self.datastores: list[Datastore] = []
         self.templates: Mapping[str, Template] = {}
         self.sizes: Sizes | None = None
+        self.answered = False
         self.troubles: list[str] = []
         self.done = threading.Event()
         self.closed = False

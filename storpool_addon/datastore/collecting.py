@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from storpool_addon.datastore import clusters
+from storpool_addon.datastore import clusters, lastround
 from storpool_addon.datastore.clusters import Cluster
 from storpool_addon.errors import AddonError, StateError
 from storpool_addon.monitoring import cache, kept
-from storpool_addon.monitoring.cache import DISKS, ROUND, SPACE, Part
+from storpool_addon.monitoring.cache import CENSUS, DISKS, ROUND, SPACE, Part
+from storpool_addon.monitoring.census import Attached, Census
 from storpool_addon.monitoring.message import Messages
 from storpool_addon.monitoring.monitord import Monitord
 from storpool_addon.monitoring.report import Lookup, Rules, Told, told
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from storpool_addon.driver import Driver
 
 _THE_ROUND = (ROUND, "disks")
+LAST = (ROUND, "last")
 
 
 class Summary(NamedTuple):
@@ -57,6 +59,7 @@ class Round:
 
     def run(self) -> Summary:
         """Do it; what fails of it is a trouble, and the rest is done."""
+        began = time.monotonic()
         self._remember()
         found, self._known, problems = clusters.of_all_datastores(self._driver)
         self.troubles += problems
@@ -65,10 +68,10 @@ class Round:
         self._ask(found)
         for cluster in found:
             self.troubles += [*cluster.troubles, *clusters.tell_datastores(self._driver, cluster)]
-        if not self._disks:
-            return Summary(len(found), None, 0, self.troubles)
-        vms, unknown = self._report(found)
-        return Summary(len(found), vms, unknown, self.troubles)
+        vms, unknown = self._report(found) if self._disks else (None, 0)
+        summary = Summary(len(found), vms, unknown, self.troubles)
+        self._keep_last(found, time.monotonic() - began)
+        return summary
 
     def _remember(self) -> None:
         try:
@@ -89,7 +92,7 @@ class Round:
 
     def _forget_others(self, found: list[Cluster]) -> None:
         """Clusters and datastores that are no more."""
-        titles = {(SPACE, each.title) for each in found} | {_THE_ROUND}
+        titles = {(kind, each.title) for kind in (SPACE, CENSUS) for each in found} | {_THE_ROUND}
         titles |= {(DISKS, str(each.id)) for cluster in found for each in cluster.datastores}
         self._parts = {title: part for title, part in self._parts.items() if title in titles}
 
@@ -112,14 +115,14 @@ class Round:
 
     def _ask_one(self, cluster: Cluster, wanted: Wanted) -> None:
         try:
-            templates = {each.name: kept.packed(each) for each in cluster.api.volume_templates_status()}
-            self._keep(cluster, Part.now(templates=templates))
+            found = cluster.api.volume_templates_status()
+            templates = {each.name: kept.packed(each) for each in found}
+            counts = {each.name: kept.counted(each) for each in found}
+            self._keep(SPACE, cluster, Part.now(templates=templates, counts=counts))
+            cluster.answered = True
             cluster.templates = {each.name: each for each in cluster.api.volume_templates_list()}
             if self._disks:
-                sizes = Sizes(wanted)
-                cluster.api.read_volumes_space(sizes.add)
-                cluster.api.read_snapshots_space(sizes.add)
-                cluster.have(sizes)
+                self._count(cluster, wanted)
         except AddonError as error:
             cluster.trouble(str(error))
         except Exception as error:
@@ -128,11 +131,37 @@ class Round:
         finally:
             cluster.done.set()
 
-    def _keep(self, cluster: Cluster, part: Part) -> None:
+    def _count(self, cluster: Cluster, wanted: Wanted) -> None:
+        """The sizes of all that is ours, and how much of it there is."""
+        began, sizes = time.time(), Sizes(wanted)
+        attached = self._attached(cluster, wanted.prefix)
+        census = Census(wanted, attached or Attached.none(), self._driver.config.deleted_tag)
+        cluster.api.read_volumes_space(lambda found: sizes.add(census.volumes(found)))
+        cluster.api.read_snapshots_space(lambda found: sizes.add(census.snapshots(found)))
+        cluster.have(sizes)
+        if attached is not None:
+            self._keep(CENSUS, cluster, Part(began, census.content()))
+
+    def _attached(self, cluster: Cluster, prefix: str) -> Attached | None:
+        """None when that cannot be told: nobody's sizes depend on it."""
+        try:
+            return cluster.api.read_attachments_list(lambda found: Attached.read(found, prefix))
+        except AddonError as error:
+            cluster.trouble(str(error))
+            return None
+
+    def _keep(self, kind: str, cluster: Cluster, part: Part) -> None:
         with self._writing:
             if not cluster.closed:
-                self._parts[SPACE, cluster.title] = part
+                self._parts[kind, cluster.title] = part
                 cache.write(self._directory, self._parts)
+
+    def _keep_last(self, found: list[Cluster], took_s: float) -> None:
+        """How the round went, for who watches the watching."""
+        content = lastround.content(self._driver, found, self.troubles)
+        with self._writing:
+            self._parts[LAST] = Part.now(**content, took_s=round(took_s, 3))
+            cache.write(self._directory, self._parts)
 
     def _report(self, found: list[Cluster]) -> tuple[int, int]:
         """How many VMs were reported, and how many sizes are not known."""

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from storpool_addon import names, remotebackup
 from storpool_addon.datastore import cgroups, fromsnapshot, importing, size, source
 from storpool_addon.datastore.subject import FORMAT, image_of, source_of
-from storpool_addon.drafts import UNFINISHED, is_finished
+from storpool_addon.drafts import is_finished
 from storpool_addon.errors import StateError, UsageError
 from storpool_addon.hosts.filesystems import SWAP, make_command
 from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.opennebula.action import DatastoreAction
 from storpool_addon.opennebula.protocol import number, protocol
+from storpool_addon.tags import UNFINISHED
 from storpool_addon.undo import Undo
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ _FORMAT = 1
 # A part from the future is no older than this, or a clock jumped.
 _CLOCKS_S = 60.0
 _MOST_BYTES = 256 << 20
-# Kinds of parts: capacity of the templates of an API, sizes of the disks of a system datastore, and when
-# those were collected.
-SPACE, DISKS, ROUND = "space", "disks", "round"
+# Kinds of parts: capacity of the templates of an API, sizes of the disks of a system datastore, what an API
+# has of ours, and when disks were collected, or how the last round went.
+SPACE, DISKS, CENSUS, ROUND = "space", "disks", "census", "round"
 # Kind and what it is of: the API's addresses, or the id of a datastore.
 Title = tuple[str, str]
 

@@ -54,6 +54,11 @@ def packed(status: TemplateStatus) -> list[int | None]:
     return [status.capacity, status.free, status.u2, status.u3]
 
 
+def counted(status: TemplateStatus) -> list[int]:
+    """Bytes that its volumes and snapshots have, and snapshots that StorPool is still removing."""
+    return [status.size, status.removing_snapshots_count]
+
+
 def send_disks(driver: Driver, datastore_id: int) -> None:
     """Send monitord what was collected of the disks on a system datastore; the log says when that fails."""
     try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, TypeVar
 
 from storpool_addon.storpool import reading
 from storpool_addon.storpool.calls.asking import Asking
 from storpool_addon.storpool.records import Attachment, Reassign
+
+Made = TypeVar("Made")
 
 # What StorPool and the network may take beyond attachTimeout.
 MARGIN_S = 10
@@ -18,6 +21,10 @@ class AttachmentCalls(Asking):
     def attachments_list(self) -> list[Attachment]:
         """All attachments of the cluster."""
         return reading.list_of(reading.attachment, self._get("AttachmentsList", multicluster=True))
+
+    def read_attachments_list(self, read: Callable[[Iterator[Any]], Made]) -> Made:
+        """Like read_volumes_space, of attachments_list."""
+        return self._read("AttachmentsList", read, multicluster=True, patience_s=0.0)
 
     def volumes_reassign_wait(
         self, items: Sequence[Reassign], *, attach_timeout_s: int = 20, cluster: str = ""

@@ -1,0 +1,46 @@
+"""What a round of collecting says about itself: which clusters answered, and what they have of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from storpool_addon.datastore.clusters import Cluster
+from storpool_addon.errors import AddonError
+from storpool_addon.opennebula.host import Host
+
+if TYPE_CHECKING:
+    from storpool_addon.driver import Driver
+
+
+def content(driver: Driver, found: list[Cluster], troubles: list[str]) -> dict[str, Any]:
+    """As it is kept. clusters: whether each answered, its datastores, and the names of its clients."""
+    try:
+        hosts = driver.one.hosts()
+    except AddonError as error:
+        troubles.append(f"names of hosts are left out: {error}")
+        hosts = []
+    clusters = {each.title: _of(driver, each, hosts) for each in found}
+    return {"clusters": clusters, "troubles": len(troubles)}
+
+
+def _of(driver: Driver, cluster: Cluster, hosts: list[Host]) -> dict[str, Any]:
+    datastores = {
+        str(each.id): [each.name, "system" if each.is_system else "image"] for each in cluster.datastores
+    }
+    home = {driver.config.for_datastore(each).sp_cluster_id for each in cluster.datastores} - {""}
+    named = [word for host in hosts for word in _clients(host, home)]
+    return {"up": cluster.answered, "datastores": datastores, "hosts": named}
+
+
+def _clients(host: Host, home: set[str]) -> Iterator[list[Any]]:
+    """Cluster ("" for the API's own), client id and name of a host, as actions find its client id."""
+    there = host.attributes.get("SP_CLUSTER_ID", "")
+    own = [host.client_id_in(each) for each in sorted(home)]
+    usual = host.client_id if not home or there in ("", *home) else None
+    for client in (*own, usual):
+        if client is not None:
+            yield ["", client, host.name]
+            break
+    if there and host.client_id is not None:
+        yield [there, host.client_id, host.name]
