@@ -61,7 +61,7 @@ class Cluster:
 
 
 def of_all_datastores(driver: Driver) -> tuple[list[Cluster], frozenset[int], list[str]]:
-    """The clusters of this driver's datastores; the ids of all datastores; what is wrong with those left out."""
+    """The clusters of this driver's datastores, the ids of all datastores, and what is wrong with some."""
     found: dict[str, Cluster] = {}
     known: set[int] = set()
     troubles: list[str] = []

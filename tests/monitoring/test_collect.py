@@ -31,10 +31,9 @@ class Listener:
 
     def __init__(self) -> None:
         self.taken: list[bytes] = []
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._server.getsockname()[1])
         self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._datagrams.bind(("127.0.0.1", self.port))
+        self._server = _on_a_port_of(self._datagrams)
+        self.port = int(self._server.getsockname()[1])
         for take in (self._stream, self._datagram):
             threading.Thread(target=self._until_closed, args=(take,), daemon=True).start()
 
@@ -73,6 +72,19 @@ class Listener:
             for vm, text in re.findall(r'VM=\[ID="(\d+)",MONITOR="([^"]+)"\]\n', payload):
                 found[vm] = set(base64.b64decode(text, validate=True).decode().splitlines())
         return found
+
+
+def _on_a_port_of(datagrams: socket.socket) -> socket.socket:
+    """A server on the port of a socket for datagrams, which is one that nobody else has for connections."""
+    for _ in range(100):
+        server = socket.create_server(("127.0.0.1", 0))
+        try:
+            datagrams.bind(server.getsockname())
+        except OSError:
+            server.close()
+        else:
+            return server
+    raise OSError("no port is free for both")
 
 
 @contextmanager
