@@ -23,6 +23,7 @@ from storpool_addon.opennebula.host import Host
 from storpool_addon.opennebula.rpc import OpenNebula
 from storpool_addon.opennebula.vm import Vm
 from storpool_addon.storpool import Api, ClientId, Endpoint, conf
+from storpool_addon.tally import Tally
 from storpool_addon.volumes import Volumes
 
 if TYPE_CHECKING:
@@ -32,12 +33,21 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_S = 60.0
 
 
+def home_of(environ: Mapping[str, str]) -> str:
+    """The home of the service user, below which the driver has its own files."""
+    try:
+        return environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return "/"
+
+
 class Driver:
     """One action's way to everything outside; a context manager that ends what still runs."""
 
-    def __init__(self, environ: Mapping[str, str], log: Log) -> None:
+    def __init__(self, environ: Mapping[str, str], log: Log, tally: Tally | None = None) -> None:
         self.environ = environ
         self.log = log
+        self.tally = tally or Tally()
         self.processes = Processes()
         self._apis: dict[tuple[Endpoint, tuple[str, ...]], Api] = {}
         self._host_ids: dict[str, int] = {}
@@ -72,12 +82,12 @@ class Driver:
         environ = dict(self.environ)
         if self.config.one_xmlrpc:
             environ["ONE_XMLRPC"] = self.config.one_xmlrpc
-        return OpenNebula.from_environment(environ, retries=self.config.one_call_retries)
+        return OpenNebula.from_environment(environ, retries=self.config.one_call_retries, tally=self.tally)
 
     @cached_property
     def hosts(self) -> Hosts:
         """The hosts, by ssh, and the front-end itself."""
-        return Hosts(self.processes, socket.gethostname())
+        return Hosts(self.processes, socket.gethostname(), self.tally)
 
     @cached_property
     def clients(self) -> Clients:
@@ -102,6 +112,7 @@ class Driver:
             "deadline_s": config.sp_api_deadline_s,
             "connect_timeout_s": config.sp_api_connect_timeout_s,
             "log": self.log,
+            "tally": self.tally,
         }
         if not config.multicluster:
             return Api(endpoint, **options)
@@ -155,9 +166,9 @@ class Driver:
         StateError after timeout_s, which says who works on it. Another front-end's processes are not kept
         out: what an action does has to be right without the lock, and is only spared a failure by it.
         """
-        home = self.environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir
         who = f"process {os.getpid()} ({self.log.tag})"
-        with locks.exclusive(f"{home}/{locks.DIRECTORY}", name, timeout_s=timeout_s, who=who):
+        directory = f"{home_of(self.environ)}/{locks.DIRECTORY}"
+        with locks.exclusive(directory, name, timeout_s=timeout_s, who=who):
             yield
 
     @contextmanager

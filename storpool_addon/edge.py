@@ -9,12 +9,12 @@ import sys
 from collections.abc import Mapping
 from typing import BinaryIO, NamedTuple, NoReturn, TextIO
 
-from storpool_addon.driver import Driver
-from storpool_addon.errors import AddonError, Terminated, UsageError
+from storpool_addon.driver import Driver, home_of
+from storpool_addon.errors import BUG, AddonError, Terminated, UsageError
 from storpool_addon.log import Log
 from storpool_addon.opennebula.protocol import Action, parse_arguments, protocol_of
+from storpool_addon.tally import Tally, action_of
 
-BUG = 3
 # A document of oned is some hundred kB at the most; this is a guard, not a limit that anyone meets.
 MAX_STDIN = 64 << 20
 # An action ends before its few cycles of garbage matter; looking for them while modules are imported takes
@@ -38,18 +38,25 @@ def run(action: Action) -> NoReturn:
     os.umask(0o077)
     gc.set_threshold(GC_THRESHOLD)
     process = Process(sys.argv, os.environ, sys.stdin.buffer, sys.stdout, sys.stderr)
-    status = main(action, process)
-    # Everything is closed by now; skipping the interpreter's own teardown saves milliseconds on every action.
+    tally = Tally()
+    status = main(action, process, tally)
     sys.stdout.flush()
     sys.stderr.flush()
+    # The answer is given; a signal must not make a failure of it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    tally.write(home_of(os.environ), action_of(sys.argv[0]), status)
+    # Everything is closed by now; skipping the interpreter's own teardown saves milliseconds on every action.
     os._exit(status)
 
 
-def main(action: Action, process: Process) -> int:
-    """Run `action` and give the exit code: 0, 1 expected failure, 2 usage, 3 bug, 128 + signal."""
+def main(action: Action, process: Process, tally: Tally | None = None) -> int:
+    """Run `action` and give the exit code: 0, 1 expected failure, 2 usage, 3 bug, 128 + signal.
+
+    tally: where its calls are counted.
+    """
     log = Log.for_script(process.argv[0], process.environ)
     try:
-        answer = _act(action, process, log)
+        answer = _act(action, process, log, tally)
     except AddonError as error:
         return _fail(process, log, " ".join(str(error).split()), error.exit_code)
     except Terminated as error:
@@ -67,7 +74,7 @@ def main(action: Action, process: Process) -> int:
     return 0
 
 
-def _act(action: Action, process: Process, log: Log) -> str | None:
+def _act(action: Action, process: Process, log: Log, tally: Tally | None) -> str | None:
     for number in _SIGNALS:
         signal.signal(number, _terminate)
     script, declared = _name(process), protocol_of(action)
@@ -78,7 +85,7 @@ def _act(action: Action, process: Process, log: Log) -> str | None:
         if len(document) > MAX_STDIN:
             raise UsageError(f"{script}: standard input is larger than {MAX_STDIN >> 20} MiB")
         parameters[name] = parse(document)
-    with Driver(process.environ, log) as driver:
+    with Driver(process.environ, log, tally) as driver:
         if declared.into is None:
             return action(driver, **parameters)
         return action(driver, declared.into(**parameters))

@@ -21,6 +21,9 @@ Terminated                     SIGTERM or SIGINT arrived; no AddonError, so that
 
 from __future__ import annotations
 
+# The exit code of what is none of these.
+BUG = 3
+
 
 class AddonError(Exception):
     """An expected failure: `str()` is one plain line: what failed, on which object, what to do."""

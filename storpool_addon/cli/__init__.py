@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from storpool_addon import __version__
 from storpool_addon.cli import collect, deleted, policies, reserved, tovolumes, tweaks
-from storpool_addon.driver import Driver
-from storpool_addon.errors import AddonError
+from storpool_addon.driver import Driver, home_of
+from storpool_addon.errors import BUG, AddonError
 from storpool_addon.log import Log
 from storpool_addon.simulator.command import add_arguments as simulator_arguments
 from storpool_addon.simulator.command import run as simulate
+from storpool_addon.tally import Tally
 
 _COMMANDS = {
     collect.NAME: collect.run,
@@ -29,9 +31,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.command == "simulate":
         return simulate(arguments)
+    tally, status = Tally(), BUG
+    try:
+        status = _carry_out(arguments, tally)
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+        raise
+    finally:
+        tally.write(home_of(os.environ), f"cli/{arguments.command}", status)
+    return status
+
+
+def _carry_out(arguments: argparse.Namespace, tally: Tally) -> int:
     log = Log.for_script("storpool-addon", os.environ)
     try:
-        with Driver(os.environ, log) as driver:
+        with Driver(os.environ, log, tally) as driver:
             _COMMANDS.get(arguments.command, deleted.run)(driver, arguments, sys.stdout)
             sys.stdout.flush()
     except AddonError as error:

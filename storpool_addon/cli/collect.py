@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from storpool_addon import locks
 from storpool_addon.datastore import leader
 from storpool_addon.datastore.collecting import Round
-from storpool_addon.driver import Driver
+from storpool_addon.driver import Driver, home_of
 from storpool_addon.errors import AddonError, StateError
 
 if TYPE_CHECKING:
@@ -42,18 +42,20 @@ def run(driver: Driver, arguments: Namespace, out: TextIO) -> None:
     """Carry out the subcommand."""
     while True:
         time.sleep(random.uniform(0.0, arguments.jitter))
-        began = time.monotonic()
+        began, exit_code = time.monotonic(), 0
         try:
             # What is configured, and what oned knows, may have changed since the last round.
-            with Driver(driver.environ, driver.log) as fresh:
+            with Driver(driver.environ, driver.log, driver.tally) as fresh:
                 _round(fresh, arguments.disks, out)
         except AddonError as error:
             if not arguments.loop:
                 raise
+            exit_code = error.exit_code
             driver.log(str(error))
             print(f"storpool-addon: {error}", file=sys.stderr)
         if not arguments.loop:
             return
+        driver.tally.write(home_of(driver.environ), f"cli/{NAME}", exit_code, time.monotonic() - began)
         time.sleep(max(1.0, arguments.every - (time.monotonic() - began)))
 
 

@@ -10,6 +10,7 @@ from typing import IO
 
 from storpool_addon.errors import HostError, HostUnreachable, UsageError
 from storpool_addon.hosts.process import Finished, Processes, describe
+from storpool_addon.tally import Call, Tally
 
 # ssh's own exit code for "could not connect"; our scripts never end with it.
 UNREACHABLE = 255
@@ -24,12 +25,15 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*", re.ASCII)
 class Shell:
     """Runs bash scripts on one host, or on the front-end itself when `remote` is off."""
 
-    def __init__(self, name: str, processes: Processes, *, remote: bool = True) -> None:
+    def __init__(
+        self, name: str, processes: Processes, *, remote: bool = True, tally: Tally | None = None
+    ) -> None:
         if not _HOST_NAME.fullmatch(name):
             raise UsageError(f"{name!r} is not a host name")
         self.name = name
         self.remote = remote
         self._processes = processes
+        self._tally = tally or Tally()
 
     def command(
         self, script: str, *args: str, timeout_s: float = 60.0, forward_agent: bool = False
@@ -67,16 +71,21 @@ class Shell:
         fails. A script must be one that may run twice: a lost connection is tried once more.
         """
         argv = self.command(script, *args, timeout_s=timeout_s, forward_agent=forward_agent)
-        for attempt in range(1, ATTEMPTS + 1):
+        with self._tally.call("ssh" if self.remote else "here") as timed:
+            return self._attempts(argv, timeout_s, stdin, what, timed)
+
+    def _attempts(
+        self, argv: list[str], timeout_s: float, stdin: bytes | IO[bytes] | None, what: str, timed: Call
+    ) -> str:
+        while True:
             try:
                 return self._once(argv, timeout_s + 2 * CONNECT_TIMEOUT_S, stdin)
             except Finished as ended:
                 lost = self.remote and ended.exit_code == UNREACHABLE
-                if lost and attempt < ATTEMPTS:
-                    time.sleep(PAUSE_S)
-                    continue
-                raise self._error(ended, lost, what, timeout_s) from None
-        raise AssertionError("unreachable")
+                if not lost or timed.retries + 1 >= ATTEMPTS:
+                    raise self._error(ended, lost, what, timeout_s) from None
+            time.sleep(PAUSE_S)
+            timed.retries += 1
 
     def _once(self, argv: list[str], timeout_s: float, stdin: bytes | IO[bytes] | None) -> str:
         data = stdin if isinstance(stdin, bytes) else None
@@ -96,10 +105,11 @@ class Shell:
 class Hosts:
     """The hosts that an action talks to."""
 
-    def __init__(self, processes: Processes, here: str) -> None:
+    def __init__(self, processes: Processes, here: str, tally: Tally | None = None) -> None:
         self._processes = processes
-        self.here = Shell(here, processes, remote=False)
+        self._tally = tally or Tally()
+        self.here = Shell(here, processes, remote=False, tally=self._tally)
 
     def on(self, name: str) -> Shell:
         """The shell of the host of that name, by ssh."""
-        return Shell(name, self._processes)
+        return Shell(name, self._processes, tally=self._tally)

@@ -19,6 +19,7 @@ from storpool_addon.opennebula.host import Host
 from storpool_addon.opennebula.image import Image
 from storpool_addon.opennebula.vm import Vm
 from storpool_addon.opennebula.xml import Node, parse
+from storpool_addon.tally import Call, Tally
 
 T = TypeVar("T")
 
@@ -32,10 +33,18 @@ class OpenNebula:
     """oned. Each object is asked for once in a process; `forget` it when it has to be asked for again.
 
     Every call that is made here may be repeated: one that got no answer is, up to `retries` times, until
-    `timeout_s` seconds are over for the call with all its repetitions.
+    `timeout_s` seconds are over for the call with all its repetitions. tally: where calls are counted.
     """
 
-    def __init__(self, endpoint: str, secret: str, *, timeout_s: float = 60.0, retries: int = 3) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        secret: str,
+        *,
+        timeout_s: float = 60.0,
+        retries: int = 3,
+        tally: Tally | None = None,
+    ) -> None:
         try:
             self._url = http.Url.parse(endpoint)
         except ValueError as error:
@@ -43,15 +52,21 @@ class OpenNebula:
         self._secret = secret
         self._timeout_s = timeout_s
         self._retries = retries
+        self._tally = tally or Tally()
         self._known: dict[tuple[object, ...], tuple[object, str]] = {}
 
     @classmethod
     def from_environment(
-        cls, environ: Mapping[str, str], *, timeout_s: float = 60.0, retries: int = 3
+        cls,
+        environ: Mapping[str, str],
+        *,
+        timeout_s: float = 60.0,
+        retries: int = 3,
+        tally: Tally | None = None,
     ) -> OpenNebula:
         """Endpoint and password as OpenNebula's own clients find them; ConfigError without a password."""
         endpoint, secret = session.endpoint(environ), session.secret(environ)
-        return cls(endpoint, secret, timeout_s=timeout_s, retries=retries)
+        return cls(endpoint, secret, timeout_s=timeout_s, retries=retries, tally=tally)
 
     def vm(self, vm_id: int) -> Vm:
         """A VM with all its history."""
@@ -153,8 +168,8 @@ class OpenNebula:
     def call(self, method: str, *arguments: bool | int | str) -> str:
         """The answer of a method; OpenNebulaRefused or OpenNebulaUnreachable when there is none."""
         what = f"{method}({', '.join(str(each) for each in arguments[:1])})"
-        answer = self._ask(encode(method, (self._secret, *arguments)))
-        return decode(answer, what)
+        with self._tally.call(method) as timed:
+            return decode(self._ask(encode(method, (self._secret, *arguments)), timed), what)
 
     def _object(self, kind: str, object_id: int, make: Callable[[Node], T], *more: bool) -> T:
         return self._asked(kind, object_id, make, *more)[0]
@@ -174,7 +189,7 @@ class OpenNebula:
     def _document(self, method: str, *arguments: bool | int | str) -> Node:
         return _parsed(self.call(method, *arguments), method)
 
-    def _ask(self, body: bytes) -> bytes:
+    def _ask(self, body: bytes, timed: Call) -> bytes:
         deadline = time.monotonic() + self._timeout_s
         pause_s = _FIRST_PAUSE_S
         for tries_left in range(self._retries, -1, -1):
@@ -186,6 +201,7 @@ class OpenNebula:
                     raise OpenNebulaUnreachable(text) from None
             time.sleep(pause_s)
             pause_s *= 2
+            timed.retries += 1
         raise AssertionError("unreachable: the last try returns or raises")
 
 

@@ -13,6 +13,7 @@ from storpool_addon.storpool.calls.templates import TemplateCalls
 from storpool_addon.storpool.calls.volumes import VolumeCalls
 from storpool_addon.storpool.endpoints import Endpoint
 from storpool_addon.storpool.http import Transport
+from storpool_addon.tally import Tally
 
 
 class Api(VolumeCalls, SnapshotCalls, AttachmentCalls, TemplateCalls, RemoteCalls, ClusterCalls):
@@ -25,7 +26,7 @@ class Api(VolumeCalls, SnapshotCalls, AttachmentCalls, TemplateCalls, RemoteCall
 
     deadline_s: for a call with all its repeats, to which waiting calls add what they wait for.
     multicluster: ask all clusters of a multicluster, where a call can. log: gets a line for each repeat.
-    clock, sleep: monotonic seconds, and a pause of seconds.
+    tally: where calls are counted. clock, sleep: monotonic seconds, and a pause of seconds.
     """
 
     # Whether objects of other clusters are found too.
@@ -39,6 +40,7 @@ class Api(VolumeCalls, SnapshotCalls, AttachmentCalls, TemplateCalls, RemoteCall
         connect_timeout_s: float = 1.0,
         multicluster: bool = False,
         log: Callable[[str], None] | None = None,
+        tally: Tally | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -50,6 +52,7 @@ class Api(VolumeCalls, SnapshotCalls, AttachmentCalls, TemplateCalls, RemoteCall
             deadline_s=deadline_s,
             connect_timeout_s=connect_timeout_s,
             log=log or _silent,
+            tally=tally or Tally(),
             clock=clock,
             sleep=sleep,
         )

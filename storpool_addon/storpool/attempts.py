@@ -16,6 +16,7 @@ from storpool_addon.storpool.repeat import RESEND, Repeat
 
 if TYPE_CHECKING:
     from storpool_addon.storpool.http import Transport
+    from storpool_addon.tally import Call as Timed
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
@@ -46,9 +47,10 @@ class Call(NamedTuple):
 class Attempts:
     """One call until it is answered, refused, or out of time."""
 
-    def __init__(self, transport: Transport, call: Call, until: float) -> None:
+    def __init__(self, transport: Transport, call: Call, until: float, timed: Timed) -> None:
         self._transport = transport
         self._call = call
+        self._timed = timed
         self._until = until
         self._lost: StorPoolError | None = None
         self._nonsense = 0
@@ -71,6 +73,7 @@ class Attempts:
             done = self._confirmed()
             if done is not None:
                 return done
+            self._timed.retries += 1
         raise AssertionError("pauses never end")
 
     def _note(self, error: StorPoolError) -> None:

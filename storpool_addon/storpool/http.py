@@ -9,6 +9,7 @@ from storpool_addon.errors import StorPoolError
 from storpool_addon.storpool.answer import OK, data_of
 from storpool_addon.storpool.attempts import Attempts, Call
 from storpool_addon.storpool.endpoints import Endpoint
+from storpool_addon.tally import Tally
 
 if TYPE_CHECKING:
     from storpool_addon.storpool.wire import Wire
@@ -22,7 +23,8 @@ _LEAST_TOKEN = 8
 class Transport:
     """Carries calls to a cluster.
 
-    deadline_s: for a call with all its repeats. clock, sleep: monotonic seconds, and a pause of seconds.
+    deadline_s: for a call with all its repeats. tally: where calls are counted. clock, sleep: monotonic
+    seconds, and a pause of seconds.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Transport:
         deadline_s: float,
         connect_timeout_s: float,
         log: Callable[[str], None],
+        tally: Tally,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -41,6 +44,7 @@ class Transport:
         self._deadline_s = deadline_s
         self._connect_timeout_s = connect_timeout_s
         self.log = log
+        self._tally = tally
         self.clock = clock
         self.sleep = sleep
         self._lazy_wire: Wire | None = None
@@ -54,7 +58,8 @@ class Transport:
         """
         if until is None:
             until = self.clock() + self._deadline_s + call.patience_s
-        return Attempts(self, call, until).run()
+        with self._tally.call(call.what.partition(" ")[0]) as timed:
+            return Attempts(self, call, until, timed).run()
 
     def once(self, call: Call, until: float) -> Any:
         """One attempt, at the endpoint whose turn it is."""
