@@ -80,6 +80,12 @@ class VmmAction(NamedTuple):
             datastore=Datastore.from_node(datastore) if datastore else None,
         )
 
+    def of(self, vm_id: int) -> tuple[Vm, Datastore]:
+        """The VM and its system datastore; UsageError when the document is about another VM."""
+        if self.vm.id != vm_id or self.datastore is None:
+            raise UsageError(f"standard input is not about VM {vm_id} and its system datastore")
+        return self.vm, self.datastore
+
 
 def _root(document: bytes, tag: str) -> Node:
     root = parse(document)

@@ -11,7 +11,7 @@ from posixpath import dirname
 from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names
-from storpool_addon.errors import AddonError, StateError, UsageError
+from storpool_addon.errors import AddonError, StateError
 from storpool_addon.hosts import savefile, vmdir
 from storpool_addon.opennebula.action import VmmAction
 from storpool_addon.opennebula.datastore import Datastore
@@ -141,10 +141,7 @@ def take_out_archive(driver: Driver, vm: Vm, system: Datastore, place: Location)
 def _memory(driver: Driver, guest: SavedGuest) -> Own:
     """UsageError when the arguments and the document are not about the same VM."""
     vmdir.check(dirname(guest.file), guest.vm_id)
-    vm, system = guest.action.vm, guest.action.datastore
-    if vm.id != guest.vm_id or system is None:
-        raise UsageError(f"standard input is not about VM {guest.vm_id} and its system datastore")
-    return Own.of(driver, vm, system, names.checkpoint)
+    return Own.of(driver, *guest.action.of(guest.vm_id), names.checkpoint)
 
 
 def size_of_memory(vm: Vm) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from posixpath import dirname
 from typing import TYPE_CHECKING, NamedTuple
 
-from storpool_addon.errors import HostError, UsageError
+from storpool_addon.errors import HostError
 from storpool_addon.hosts import memory, stock, vmdir
 from storpool_addon.opennebula.action import VmmAction
 from storpool_addon.opennebula.datastore import without_token
@@ -119,10 +119,9 @@ def _request(saved: Saved, *words: str) -> _Request:
     """UsageError when the arguments and the document are not about the same VM."""
     file, action = absolute(saved.file), saved.action.action
     vmdir.check(dirname(file), saved.vm_id)
-    if action.vm.id != saved.vm_id or action.datastore is None:
-        raise UsageError(f"standard input is not about VM {saved.vm_id} and its system datastore")
+    _, system = action.of(saved.vm_id)
     guest = SavedGuest(file, saved.host, saved.vm_id, action, saved.deploy_id, saved.same_host)
-    return _Request(file, words, guest, action.datastore.tm_mad, saved.action.document)
+    return _Request(file, words, guest, system.tm_mad, saved.action.document)
 
 
 def _guest(driver: Driver, request: _Request) -> memory.Guest:

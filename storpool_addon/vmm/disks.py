@@ -10,13 +10,12 @@ from storpool_addon.hosts import hotplug, vmdir
 from storpool_addon.opennebula.datastore import without_token
 from storpool_addon.opennebula.location import absolute, as_written, checked_host
 from storpool_addon.opennebula.protocol import number, protocol, text
-from storpool_addon.opennebula.vm import Vm
+from storpool_addon.opennebula.vm import TM_MAD, Vm
 from storpool_addon.opennebula.xml import Node, is_true, parse
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver
 
-_OURS = "storpool"
 _BLOCK = "BLOCK"
 
 
@@ -50,7 +49,7 @@ class Plugging(NamedTuple):
 
 def _as_block_device(disk: Node) -> None:
     """A disk of ours is a device, whatever its datastore says: OpenNebula's script takes others for files."""
-    if disk.text("TM_MAD").startswith(_OURS) and disk.text("DISK_TYPE").upper() != _BLOCK:
+    if disk.text("TM_MAD") == TM_MAD and disk.text("DISK_TYPE").upper() != _BLOCK:
         disk.write("DISK_TYPE", _BLOCK)
         disk.write("TYPE", "CDROM" if disk.text("TYPE").upper().endswith("CDROM") else _BLOCK)
 

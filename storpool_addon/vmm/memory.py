@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from storpool_addon import names, qos, tags
+from storpool_addon import names
 from storpool_addon.errors import AddonError, StateError
 from storpool_addon.hosts import vmdir
 from storpool_addon.hosts.guest import Guest
@@ -14,9 +14,9 @@ from storpool_addon.hosts.saved import saved
 from storpool_addon.opennebula.vm import TM_MAD
 from storpool_addon.opennebula.xml import is_true
 from storpool_addon.tm import checkpoint
+from storpool_addon.tm.own import Own
 from storpool_addon.tm.remove import WITH_MEMORY
 from storpool_addon.undo import uninterrupted
-from storpool_addon.volumes import Placement
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver
@@ -44,16 +44,14 @@ def volume(vm: Whole) -> str:
 @contextmanager
 def kept(driver: Driver, vm: Whole, deploy_id: str) -> Iterator[None]:
     """With the guest's memory on its volume, and the guest at rest; it goes on afterwards, whatever fails."""
-    name, volumes, shell = volume(vm), driver.volumes(vm.system), driver.hosts.on(vm.place.host)
-    qc = qos.of_vm(vm.config, vm.vm, vm.system)
-    own = tags.vm_disk(vm.config, vm.vm, type="CHKPNT", qc=qc)
-    size, template = checkpoint.size_of_memory(vm.vm), names.template(vm.config.one_px, vm.system.id)
-    client = driver.client_id(vm.place.host, vm.vm, vm.system)
+    memory = Own.of(driver, vm.vm, vm.system, names.memory)
+    size, there = checkpoint.size_of_memory(vm.vm), memory.placement(driver, vm.place.host)
+    shell = driver.hosts.on(vm.place.host)
     try:
         with uninterrupted():
-            volumes.ensure(name, size=size, template=template, tags=own)
-            volumes.place([Placement(name, client)])
-        with saved(driver.processes, shell, deploy_id, vmdir.device(volumes.api.reference(name))):
+            memory.ensure(size, "CHKPNT")
+            memory.volumes.place([there])
+        with saved(driver.processes, shell, deploy_id, vmdir.device(memory.reference)):
             yield
     finally:
         forget(driver, vm, deploy_id)
@@ -61,13 +59,15 @@ def kept(driver: Driver, vm: Whole, deploy_id: str) -> Iterator[None]:
 
 def forget(driver: Driver, vm: Whole, deploy_id: str) -> None:
     """Delete the volume once the guest runs; until then it may be all that is left of it."""
-    name, volumes = volume(vm), driver.volumes(vm.system)
+    memory = Own.of(driver, vm.vm, vm.system, names.memory)
     try:
-        if volumes.find(name) is None:
+        if not memory.exists():
             return
         if Guest(driver.hosts.on(vm.place.host), deploy_id, "").runs():
-            volumes.delete(name, keep=False, force=False)
+            memory.volumes.delete(memory.volume, keep=False, force=False)
         else:
-            driver.log(f"the guest of VM {vm.vm.id} does not run; volume {name} with its memory stays")
+            driver.log(
+                f"the guest of VM {vm.vm.id} does not run; volume {memory.volume} with its memory stays"
+            )
     except AddonError as error:
-        driver.log(f"{error}; volume {name} is left for the next VM snapshot")
+        driver.log(f"{error}; volume {memory.volume} is left for the next VM snapshot")

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names
-from storpool_addon.errors import StateError, UsageError
+from storpool_addon.errors import StateError
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.vm import TM_MAD, Disk, Vm
@@ -64,7 +64,7 @@ class Whole(NamedTuple):
 
 def of_vm(driver: Driver, action: VmmAction, vm_id: int, host: str) -> Whole:
     """What is to be in a VM snapshot; StateError for a VM with a disk of which there can be none."""
-    vm, system = subject(action, vm_id)
+    vm, system = action.of(vm_id)
     config = driver.config.for_datastore(system).for_vm(vm)
     held = [
         each for each in map(partial(_subject, driver, vm), _held(vm, config)) if _has_volume(driver, each)
@@ -84,16 +84,9 @@ def of_vm(driver: Driver, action: VmmAction, vm_id: int, host: str) -> Whole:
     return Whole(vm, system, place, config, volumes, driver.snapshots(datastore), held, own)
 
 
-def subject(action: VmmAction, vm_id: int) -> tuple[Vm, Datastore]:
-    """The VM and its system datastore; UsageError when the document is about another VM."""
-    if action.vm.id != vm_id or action.datastore is None:
-        raise UsageError(f"standard input is not about VM {vm_id} and its system datastore")
-    return action.vm, action.datastore
-
-
 def ever(driver: Driver, action: VmmAction, vm_id: int) -> Iterator[tuple[Snapshots, str]]:
     """The name of every volume of the VM of which a VM snapshot may have a part, with the snapshots there."""
-    vm, system = subject(action, vm_id)
+    vm, system = action.of(vm_id)
     for each in disks.on_storpool(driver, vm):
         yield driver.snapshots(each.datastore), each.volume
     there = driver.snapshots(system)
