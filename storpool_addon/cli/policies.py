@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, TextIO
 
 from storpool_addon.datastore import leader
-from storpool_addon.errors import StateError
+from storpool_addon.errors import AddonError, StateError
 from storpool_addon.hooks.reconciling import LOCK, Reconciler
+from storpool_addon.monitoring import cache
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -48,10 +50,31 @@ def run(driver: Driver, arguments: Namespace, out: TextIO) -> None:
         work.image(arguments.image)
     else:
         with driver.exclusive(LOCK):
-            work.everything()
+            _everything(driver, work)
     say(f"{work.changed} volumes {'would be' if arguments.dry_run else 'were'} changed")
     for trouble in work.troubles:
         driver.log(trouble)
         print(f"storpool-addon: {trouble}", file=sys.stderr)
     if work.troubles:
         raise StateError(f"troubles: {len(work.troubles)}; all else was looked at")
+
+
+def _everything(driver: Driver, work: Reconciler) -> None:
+    """All volumes, and what came of it for `storpool-addon exporter`, whose business fails nothing."""
+    began = time.monotonic()
+    work.everything()
+    if not work.act:
+        return
+    found = {
+        "changed": work.changed,
+        "troubles": len(work.troubles),
+        "took_s": round(time.monotonic() - began, 3),
+    }
+    tags = [[*key, count] for key, count in work.tags.items()]
+    directory = driver.config.sp_fe_json_path
+    try:
+        cache.prepare(directory)
+        parts = {cache.LAST: cache.Part.now(**found, tags=tags)}
+        cache.write(directory, parts, name=cache.POLICIES)
+    except AddonError as error:
+        driver.log(str(error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import Counter
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from storpool_addon.driver import Driver
 
 _THE_ROUND = (ROUND, "disks")
-LAST = (ROUND, "last")
 
 
 class Summary(NamedTuple):
@@ -74,12 +72,7 @@ class Round:
         return summary
 
     def _remember(self) -> None:
-        try:
-            os.makedirs(self._directory, mode=0o750, exist_ok=True)
-        except OSError as error:
-            raise StateError(
-                f"{self._directory} (SP_FE_JSON_PATH) cannot be made: {error.strerror}"
-            ) from None
+        cache.prepare(self._directory)
         try:
             self._parts = cache.read(self._directory)
         except StateError as error:
@@ -160,7 +153,7 @@ class Round:
         """How the round went, for who watches the watching."""
         content = lastround.content(self._driver, found, self.troubles)
         with self._writing:
-            self._parts[LAST] = Part.now(**content, took_s=round(took_s, 3))
+            self._parts[cache.LAST] = Part.now(**content, took_s=round(took_s, 3))
             cache.write(self._directory, self._parts)
 
     def _report(self, found: list[Cluster]) -> tuple[int, int]:

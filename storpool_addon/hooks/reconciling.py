@@ -37,13 +37,17 @@ LOCK = "policies"
 
 
 class Reconciler:
-    """One run. say: is told each change. act: else nothing is written. changed, troubles: so far."""
+    """One run. say: is told each change. act: else nothing is written. changed, troubles: so far.
+
+    tags: how many tags were other than they should be, by `volume` or `snapshot` and the tag.
+    """
 
     def __init__(self, driver: Driver, say: Callable[[str], None], *, act: bool = True) -> None:
         self._driver = driver
         self._say = say
-        self._act = act
+        self.act = act
         self.changed = 0
+        self.tags: dict[tuple[str, str], int] = {}
         # Each once, in the order in which they came.
         self.troubles: dict[str, None] = {}
 
@@ -154,12 +158,18 @@ class Reconciler:
             found = drift(self._about(there), there) if there else None
             if found is not None and found.wish.datastore_id in ids:
                 self._say(str(found))
-                self.changed += 1
-                if self._act:
+                self._count(found)
+                if self.act:
                     self._write(api, found, ids)
         except AddonError as error:
             if not (isinstance(error, StorPoolRefused) and is_absent(error)):
                 self._trouble(f"{target.name}: {error}")
+
+    def _count(self, found: Drift) -> None:
+        self.changed += 1
+        for tag in found.changes:
+            key = ("snapshot" if found.target.snapshot else "volume", tag)
+            self.tags[key] = self.tags.get(key, 0) + 1
 
     def _now(self, api: Api, target: Target) -> Target | None:
         """The target as it is, None when it is not ours any more."""

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from storpool_addon.errors import StateError
 
-NAME = "collected.jsonl"
+# What was collected, and what the last run of `policies` found.
+NAME, POLICIES = "collected.jsonl", "policies.jsonl"
 _FORMAT = 1
 # A part from the future is no older than this, or a clock jumped.
 _CLOCKS_S = 60.0
@@ -22,6 +23,8 @@ _MOST_BYTES = 256 << 20
 SPACE, DISKS, CENSUS, ROUND = "space", "disks", "census", "round"
 # Kind and what it is of: the API's addresses, or the id of a datastore.
 Title = tuple[str, str]
+# How the last round, or run, went.
+LAST: Title = (ROUND, "last")
 
 
 class Part(NamedTuple):
@@ -44,9 +47,17 @@ class Part(NamedTuple):
         return -_CLOCKS_S <= self.age_s() <= most_s
 
 
-def write(directory: str, parts: Mapping[Title, Part]) -> None:
+def prepare(directory: str) -> None:
+    """Have the directory; StateError when it cannot be made."""
+    try:
+        os.makedirs(directory, mode=0o750, exist_ok=True)
+    except OSError as error:
+        raise StateError(f"{directory} (SP_FE_JSON_PATH) cannot be made: {error.strerror}") from None
+
+
+def write(directory: str, parts: Mapping[Title, Part], *, name: str = NAME) -> None:
     """Have these parts and no others there; StateError when the directory cannot be written."""
-    path = os.path.join(directory, NAME)
+    path = os.path.join(directory, name)
     try:
         with open(_new(f"{path}.new"), "w", encoding="utf-8") as file:
             file.write(json.dumps({"format": _FORMAT}) + "\n")
@@ -58,35 +69,39 @@ def write(directory: str, parts: Mapping[Title, Part]) -> None:
         raise StateError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def read(directory: str, wanted: Title | None = None) -> dict[Title, Part]:
+def read(
+    directory: str, wanted: Title | None = None, *, without: str = "", name: str = NAME
+) -> dict[Title, Part]:
     """The part of that title, or all; none when nothing was collected yet.
 
-    StateError for a file that is not whole, or that another user may have written.
+    without: a kind whose parts are left out. StateError for a file that is not whole, or that another user
+    may have written.
     """
-    path = os.path.join(directory, NAME)
+    path = os.path.join(directory, name)
     try:
         with open(path, "rb", opener=_to_read) as file:
-            return dict(_parts(path, file.read().splitlines(), wanted))
+            return dict(_parts(path, file.read().splitlines(), wanted, without))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _parts(path: str, lines: list[bytes], wanted: Title | None) -> Iterator[tuple[Title, Part]]:
+def _parts(path: str, lines: list[bytes], wanted: Title | None, without: str) -> Iterator[tuple[Title, Part]]:
     try:
         if json.loads(lines[0]) != {"format": _FORMAT} or json.loads(lines[-1]) != {"end": len(lines) - 2}:
             raise ValueError("another format, or half of it")
         head = _head(wanted).encode() if wanted else b""
+        other = f"{json.dumps([without])[:-1]}, ".encode() if without else b"\n"
         for line in lines[1:-1]:
             # A long line about something else is not even decoded.
-            if line.startswith(head):
+            if line.startswith(head) and not line.startswith(other):
                 title, _, rest = line.partition(b"\t")
                 asked, content = json.loads(rest)
                 kind, of = json.loads(title)
                 yield (str(kind), str(of)), Part(float(asked), dict(content))
     except (ValueError, TypeError, IndexError, OverflowError, RecursionError):
-        raise StateError(f"{path} is not whole; `storpool-addon collect` writes it anew") from None
+        raise StateError(f"{path} is not whole; its next round or run writes it anew") from None
 
 
 def _head(title: Title) -> str:
