@@ -39,6 +39,8 @@ from storpool_addon.lab.vm_snapshots import VmSnapshots
 from storpool_addon.simulator import Simulator
 
 HOME = "/var/lib/one"
+# Its default is outside of what a front-end of the lab has of its own.
+OWN_CONFIG = {"SP_FE_JSON_PATH": f"{HOME}/collected"}
 REMOTES = f"{HOME}/remotes"
 # What oned's MADs hand on (systemd unit, madcommon.sh); PATH is the hosts' business.
 ENVIRONMENT = {"HOME": HOME, "LANG": "C.UTF-8", "LOGNAME": "oneadmin", "USER": "oneadmin"}
@@ -293,7 +295,7 @@ class Lab:
 
     def configure(self, **values: object) -> None:
         """Write addon-storpoolrc: the site's configuration."""
-        lines = [f'{name}="{value}"' for name, value in values.items()]
+        lines = [f'{name}="{value}"' for name, value in {**OWN_CONFIG, **values}.items()]
         self.hosts.frontend.write(f"{REMOTES}/addon-storpoolrc", "\n".join(lines) + "\n")
 
     def _link_remotes(self) -> None:
@@ -310,6 +312,8 @@ class Lab:
                     os.symlink(os.path.join(source, each), os.path.join(own, part, each))
             else:
                 shutil.copy(source, own)
+        with open(os.path.join(own, "addon-storpoolrc"), "a") as file:
+            file.writelines(f'\n{name}="{value}"\n' for name, value in OWN_CONFIG.items())
 
 
 def _link_files(source: str, target: str) -> None:
