@@ -33,7 +33,6 @@ class Cluster:
         self.sizes: Sizes | None = None
         self.answered = False
         self.troubles: list[str] = []
-        self.done = threading.Event()
         self.closed = False
         self._lock = threading.Lock()
 
@@ -52,11 +51,11 @@ class Cluster:
             if not self.closed:
                 self.troubles.append(f"{self.title}: {text}")
 
-    def close(self, waited_s: float) -> None:
-        """Whatever comes later is too late."""
+    def close(self, waited_s: float | None) -> None:
+        """Whatever comes later is too late. waited_s: for what has not come, None when all has."""
         with self._lock:
             self.closed = True
-            if not self.done.is_set():
+            if waited_s is not None:
                 self.troubles.append(f"{self.title}: not answered in {waited_s:g} s; what it has is left out")
 
 

@@ -17,6 +17,7 @@ from storpool_addon.monitoring.census import Attached, Census
 from storpool_addon.monitoring.message import Messages
 from storpool_addon.monitoring.monitord import Monitord
 from storpool_addon.monitoring.report import Lookup, Rules, Told, told
+from storpool_addon.monitoring.sidebyside import Task, carry_out
 from storpool_addon.monitoring.sizes import Sizes, Wanted
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.states import VmState
@@ -93,36 +94,23 @@ class Round:
         """All clusters at once; one that does not answer delays no other one's capacity."""
         config = self._driver.config
         wanted = Wanted(f"{config.one_px}-", config.loc_tag, config.loc_tag_val, config.sp_space_used_lvmway)
-        until = time.monotonic() + config.monitor_collect_seconds
-        threads = [
-            # It may outlive the round: there is no way to end a call that waits, and nothing waits for it.
-            threading.Thread(target=self._ask_one, args=(each, wanted), daemon=True)
-            for each in found
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(max(0.0, until - time.monotonic()))
-        for cluster in found:
-            cluster.close(config.monitor_collect_seconds)
+
+        def task(cluster: Cluster) -> Task:
+            return Task(lambda: self._ask_one(cluster, wanted), cluster.trouble)
+
+        ended = carry_out([task(each) for each in found], config.monitor_collect_seconds)
+        for cluster, in_time in zip(found, ended):
+            cluster.close(None if in_time else config.monitor_collect_seconds)
 
     def _ask_one(self, cluster: Cluster, wanted: Wanted) -> None:
-        try:
-            found = cluster.api.volume_templates_status()
-            templates = {each.name: kept.packed(each) for each in found}
-            counts = {each.name: kept.counted(each) for each in found}
-            self._keep(SPACE, cluster, Part.now(templates=templates, counts=counts))
-            cluster.answered = True
-            cluster.templates = {each.name: each for each in cluster.api.volume_templates_list()}
-            if self._disks:
-                self._count(cluster, wanted)
-        except AddonError as error:
-            cluster.trouble(str(error))
-        except Exception as error:
-            # Nobody else would hear of it in a thread.
-            cluster.trouble(f"a bug of the driver ({type(error).__name__}: {error}); please report it")
-        finally:
-            cluster.done.set()
+        found = cluster.api.volume_templates_status()
+        templates = {each.name: kept.packed(each) for each in found}
+        counts = {each.name: kept.counted(each) for each in found}
+        self._keep(SPACE, cluster, Part.now(templates=templates, counts=counts))
+        cluster.answered = True
+        cluster.templates = {each.name: each for each in cluster.api.volume_templates_list()}
+        if self._disks:
+            self._count(cluster, wanted)
 
     def _count(self, cluster: Cluster, wanted: Wanted) -> None:
         """The sizes of all that is ours, and how much of it there is."""

@@ -2,16 +2,26 @@
 
 The lists of everything only say where to look: what is written is decided by the object and its owner as they
 are at that moment, so that a run that takes minutes undoes nothing that was done meanwhile.
+
+Each cluster has a thread of its own. Whoever does not answer once is not asked again in that run: that would
+cost a deadline for each volume.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Callable
 
 from storpool_addon import names
-from storpool_addon.errors import AddonError, StateError, StorPoolRefused
+from storpool_addon.errors import (
+    AddonError,
+    OpenNebulaUnreachable,
+    StateError,
+    StorPoolRefused,
+    StorPoolUnreachable,
+)
 from storpool_addon.monitoring.policies import (
     POLICY,
     Cloud,
@@ -23,6 +33,7 @@ from storpool_addon.monitoring.policies import (
     targets,
     volumes_of,
 )
+from storpool_addon.monitoring.sidebyside import Task, carry_out
 from storpool_addon.opennebula.policy import VmPolicy, policies
 from storpool_addon.opennebula.vm import TM_MAD
 from storpool_addon.volumes import is_absent
@@ -46,6 +57,9 @@ class Reconciler:
         self._driver = driver
         self._say = say
         self.act = act
+        self._alone = threading.Lock()
+        # Those that did not answer: APIs, and None for oned.
+        self._silent: set[Api | None] = set()
         self.changed = 0
         self.tags: dict[tuple[str, str], int] = {}
         # Each once, in the order in which they came.
@@ -54,9 +68,7 @@ class Reconciler:
     def everything(self) -> None:
         """All volumes, and snapshots of images, of all this driver's datastores."""
         cloud = Cloud(self._driver.config, self._datastores, self._vms(), self._images())
-        for api, ids in self._clusters():
-            for target in self._differing(api, cloud, ids):
-                self._settle(api, target, ids)
+        carry_out(self._task(cloud, api, ids) for api, ids in self._clusters())
 
     def vm(self, vm_id: int) -> None:
         """The volumes of a VM."""
@@ -114,21 +126,25 @@ class Reconciler:
                 found.setdefault(id(api), (api, set()))[1].add(each.id)
         return list(found.values())
 
-    def _differing(self, api: Api, cloud: Cloud, ids: Collection[int]) -> list[Target]:
-        """Where to look, by one list of the cluster; of its snapshots too when an image has any."""
+    def _task(self, cloud: Cloud, api: Api, ids: Collection[int]) -> Task:
+        def trouble(text: str) -> None:
+            self._trouble(f"the cluster of datastores {', '.join(map(str, sorted(ids)))}: {text}")
 
-        def read(entries: Iterable[Any], snapshots: bool = False) -> list[Target]:
+        return Task(partial(self._cluster, cloud, api, ids), trouble)
+
+    def _cluster(self, cloud: Cloud, api: Api, ids: Collection[int]) -> None:
+        """Look where its lists say; at its snapshots too when an image has any."""
+
+        def read(entries: Iterable[Any], snapshots: bool) -> list[Target]:
             every = targets(entries, cloud.config, snapshots=snapshots)
             return [each for each in every if self._differs(cloud, each, ids)]
 
-        try:
-            found: list[Target] = api.read_volumes_list(read)
-            if any(each.snapshots for each in cloud.images.values() if each.datastore_id in ids):
-                found += api.read_snapshots_list(lambda entries: read(entries, True))
-        except AddonError as error:
-            self._trouble(f"the cluster of datastores {', '.join(map(str, sorted(ids)))}: {error}")
-            return []
-        return found
+        for target in api.read_volumes_list(lambda entries: read(entries, False)):
+            self._settle(api, target, ids)
+        some = any(each.snapshots for each in cloud.images.values() if each.datastore_id in ids)
+        if some and not self._silent & {api, None}:
+            for target in api.read_snapshots_list(lambda entries: read(entries, True)):
+                self._settle(api, target, ids)
 
     def _differs(self, cloud: Cloud, target: Target, ids: Collection[int]) -> bool:
         try:
@@ -153,17 +169,22 @@ class Reconciler:
 
     def _settle(self, api: Api, target: Target, ids: Collection[int]) -> None:
         """Look at the target and its owner once more, and write what differs; gone meanwhile is done."""
+        if self._silent & {api, None}:
+            return
         try:
             there = self._now(api, target)
             found = drift(self._about(there), there) if there else None
             if found is not None and found.wish.datastore_id in ids:
-                self._say(str(found))
-                self._count(found)
+                with self._alone:
+                    self._say(str(found))
+                    self._count(found)
                 if self.act:
                     self._write(api, found, ids)
         except AddonError as error:
             if not (isinstance(error, StorPoolRefused) and is_absent(error)):
                 self._trouble(f"{target.name}: {error}")
+            if isinstance(error, (StorPoolUnreachable, OpenNebulaUnreachable)):
+                self._silent.add(api if isinstance(error, StorPoolUnreachable) else None)
 
     def _count(self, found: Drift) -> None:
         self.changed += 1
@@ -189,12 +210,14 @@ class Reconciler:
         return Cloud(self._driver.config, self._datastores, vms, images)
 
     def _vm(self, vm_id: int) -> VmPolicy:
-        self._driver.one.forget("vm", vm_id)
-        return VmPolicy.parse(self._driver.one.vm_document(vm_id))
+        with self._alone:
+            self._driver.one.forget("vm", vm_id)
+            return VmPolicy.parse(self._driver.one.vm_document(vm_id))
 
     def _image(self, image_id: int) -> Image:
-        self._driver.one.forget("image", image_id)
-        return self._driver.one.image(image_id)
+        with self._alone:
+            self._driver.one.forget("image", image_id)
+            return self._driver.one.image(image_id)
 
     def _write(self, api: Api, found: Drift, ids: Collection[int]) -> None:
         target, user = found.target, self._driver.config.vm_tag

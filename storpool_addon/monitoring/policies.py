@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from storpool_addon.opennebula.policy import VmPolicy
 
 CLASS, POLICY = "qc", "vc-policy"
 _SNAPSHOT = "-snap"
+_ID, _NOBODY = re.compile(r"[0-9]{1,9}", re.ASCII), -1
 
 
 class Cloud(NamedTuple):
@@ -115,8 +117,7 @@ def _of_image(cloud: Cloud, target: Target, image: Image | None) -> Wish | None:
     """
     if image is None:
         return None
-    user = target.tags.get(cloud.config.vm_tag, "")
-    vm = cloud.vms.get(int(user)) if user.isdecimal() else None
+    vm = cloud.vms.get(_id(target.tags.get(cloud.config.vm_tag, "")))
     if vm is not None and vm.has_volumes:
         for disk in vm.disks.values():
             if not disk.is_shared and _is_its_volume(cloud.config, vm, disk, target.name):
@@ -128,10 +129,10 @@ def _of_snapshot(cloud: Cloud, target: Target) -> Wish | None:
     """A snapshot of an image has the image's class; it is never in use, and so under no VolumeCare policy."""
     volume, _, number = target.name.rpartition(_SNAPSHOT)
     origin = names.parse(cloud.config.one_px, volume)
-    if origin is None or origin.kind != "image" or not number.isdecimal():
+    if origin is None or origin.kind != "image":
         return None
     image = cloud.images.get(origin.image_id or 0)
-    if image is None or not any(each.id == int(number) for each in image.snapshots):
+    if image is None or not any(str(each.id) == number for each in image.snapshots):
         return None
     return Wish(f"image {image.id}", image.datastore_id, {CLASS: _image_class(cloud, image)})
 
@@ -196,8 +197,13 @@ def owners(config: Config, target: Target) -> tuple[int | None, int | None]:
         return None, None
     if origin.kind != "image":
         return origin.vm_id, None
-    user = "" if target.snapshot else target.tags.get(config.vm_tag, "")
-    return int(user) if user.isdecimal() else None, origin.image_id
+    user = _NOBODY if target.snapshot else _id(target.tags.get(config.vm_tag, ""))
+    return None if user == _NOBODY else user, origin.image_id
+
+
+def _id(text: object) -> int:
+    """The id in a tag; whatever else stands there is nobody's."""
+    return int(text) if isinstance(text, str) and _ID.fullmatch(text) else _NOBODY
 
 
 def volumes_of(config: Config, vm: VmPolicy) -> Iterator[tuple[int, str]]:

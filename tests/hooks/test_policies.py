@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
+from storpool_addon.lab import conductor
 from storpool_addon.lab.command import Command
 from storpool_addon.lab.lab import ENVIRONMENT, Lab
 from storpool_addon.lab.machine import Vm, Volatile
 from storpool_addon.lab.objects import Image
-from storpool_addon.simulator.faults import Fault, Moment, Verdict
+from storpool_addon.simulator.faults import REFUSE, Fault, Moment, Verdict
 from tests.sweep import scene
 from tests.tm import cloud
 
@@ -21,17 +23,22 @@ MASTER, OWN, IDLE, IDLE_SNAPSHOT = "one-img-7", "one-img-8", "one-img-9", "one-i
 SILVER_DAILY = {"qc": "silver", "vc-policy": "daily"}
 
 
-def run(lab: Lab, *words: str) -> tuple[int, list[str], list[str]]:
-    """`storpool-addon policies` on the front-end: exit code, lines of output and of errors."""
+def begin(lab: Lab, *words: str) -> subprocess.Popen[str]:
+    """Start `storpool-addon policies` on the front-end."""
     program = next(Path(lab.tree).rglob("bin/storpool-addon"))
-    done = subprocess.run(
-        lab.hosts.action_argv([str(program), "policies", *words], ENVIRONMENT, "/var/lib/one"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
+    argv = lab.hosts.action_argv([str(program), "policies", *words], ENVIRONMENT, "/var/lib/one")
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, list[str], list[str]]:
+    """Exit code, lines of output and of errors."""
+    output, errors = process.communicate(timeout=60)
+    return process.returncode, output.splitlines(), errors.splitlines()
+
+
+def run(lab: Lab, *words: str) -> tuple[int, list[str], list[str]]:
+    """Start it, and wait for its end."""
+    return end(begin(lab, *words))
 
 
 def policies(lab: Lab, *names: str) -> dict[str, dict[str, str]]:
@@ -139,10 +146,17 @@ def test_one_bad_vm_datastore_or_volume_does_not_stop_the_rest(world: Lab) -> No
     elsewhere = {"SP_API_HTTP_HOST": "127.0.0.1", "SP_AUTH_TOKEN": "1"}
     world.oned.add_image_datastore(105, "dead", SP_API_HTTP_PORT="1", **elsewhere)
     world.oned.add_image_datastore(106, "odd", SP_API_HTTP_PORT="no port", **elsewhere)
+    # The dead cluster comes first, and delays nothing of the other one.
+    world.oned.datastores = dict(sorted(world.oned.datastores.items(), key=lambda each: each[0] != 105))
     raw = f"~{cloud.volume(world, RAW)['globalId']}"
     fault = Fault(Verdict.error("busy", "try later"), "VolumeUpdate", raw, times=0)
     world.simulator.faults.set([fault])
-    code, _, errors = run(world)
+    process = begin(world)
+    while policies(world, IDLE)[IDLE] != WANTED[IDLE]:
+        assert process.poll() is None, end(process)
+        time.sleep(0.02)
+    assert process.poll() is None
+    code, _, errors = end(process)
     assert code == 1
     text = "\n".join(errors)
     assert "VM 44: " in text and "'$(x)'" in text
@@ -153,6 +167,26 @@ def test_one_bad_vm_datastore_or_volume_does_not_stop_the_rest(world: Lab) -> No
     assert policies(world, COPY)[COPY] == WANTED[COPY] and policies(world, "one-sys-43-0-raw") == {
         "one-sys-43-0-raw": {"qc": "noclass"}
     }
+
+
+def test_who_does_not_answer_once_is_asked_no_more(world: Lab) -> None:
+    world.configure(SP_API_DEADLINE=1)
+    world.simulator.faults.set([Fault(REFUSE, "Volume", times=0)])
+    code, output, errors = run(world)
+    assert (code, output[-1], len(errors)) == (1, "0 volumes were changed", 2), errors
+    assert "StorPool did not answer Volume" in errors[0], errors
+
+    world.simulator.faults.set([])
+    world.configure(ONE_CALL_RETRIES=0)
+    world.conductor.begin()
+    run(world, "--dry-run")
+    calls = world.conductor.end()
+    first = next(at for at, call in enumerate(calls, 1) if call.what.startswith("one.vm.info"))
+    world.conductor.begin(conductor.Fault(first, "after"))
+    code, output, errors = run(world)
+    assert world.conductor.end()[first:] == []
+    assert (code, output[-1], len(errors)) == (1, "0 volumes were changed", 2), errors
+    assert "is oned running?" in errors[0], errors
 
 
 def hook(kind: str, number: int, result: int = 1) -> Command:
