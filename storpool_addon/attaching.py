@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Callable, NamedTuple
 
+from storpool_addon import fences
 from storpool_addon.config import Config
 from storpool_addon.errors import StateError, StorPoolRefused
+from storpool_addon.fences import Fences
 from storpool_addon.storpool import Api, Reassign
 
 # A device that udev or blkid looks at is open for a moment: two seconds of polite tries, as StorPool's
@@ -27,12 +29,15 @@ class Placement(NamedTuple):
 
 
 class Attaching:
-    """The attachments of one datastore's volumes."""
+    """The attachments of one datastore's volumes. fenced: the clients to which nothing is attached."""
 
-    def __init__(self, api: Api, config: Config, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, api: Api, config: Config, log: Callable[[str], None], fenced: Fences | None = None
+    ) -> None:
         self.api = api
         self.config = config
         self.log = log
+        self._fenced = fenced or Fences("")
 
     def place(self, placements: Sequence[Placement], *, force: bool = False) -> None:
         """Attach each volume to its client and to no other, in one call.
@@ -49,6 +54,18 @@ class Attaching:
         items = [_placed(each)._replace(detach=None) for each in placements]
         if items:
             self.reassign(items, force=False)
+
+    def give_back(self, placements: Sequence[Placement]) -> None:
+        """Attach each volume to its client again and to no other, or to nobody where that is fenced."""
+        items = [_placed(each) for each in placements]
+        if any(self._is_fenced(each.client) for each in placements):
+            items = [Reassign(volume=each.volume, detach="all") for each in placements]
+        if items:
+            self.reassign(items, force=False)
+
+    def _is_fenced(self, client: int) -> bool:
+        marked = self._fenced.words(self._key(client))
+        return bool(marked or getattr(client, "fenced", ""))
 
     def release(self, names_of_volumes: Iterable[str], *, force: bool = True) -> None:
         """Detach each volume from every client, in one call; politely first, then by force if allowed."""
@@ -77,7 +94,24 @@ class Attaching:
             self.log(f"volume {name} was not detached from client {client}: {error}")
 
     def reassign(self, items: Sequence[Reassign], *, force: bool = True) -> None:
-        """Attach and detach, in one call; an open device is waited for, then taken by force if allowed."""
+        """Attach and detach, in one call; an open device is waited for, then taken by force if allowed.
+
+        StateError, and nothing is done, when one would be attached to a client that is fenced.
+        """
+        with self._fenced.attaching(self._attached_to(items)):
+            self._reassign(items, force)
+
+    def _attached_to(self, items: Sequence[Reassign]) -> Iterator[str]:
+        for client in {each for item in items for each in (*item.rw, *item.ro)}:
+            told = getattr(client, "fenced", "")
+            if told:
+                raise StateError(f"nothing is attached to {told}")
+            yield self._key(client)
+
+    def _key(self, client: int) -> str:
+        return fences.key(self.api.endpoint.urls(), client, getattr(client, "cluster", ""))
+
+    def _reassign(self, items: Sequence[Reassign], force: bool) -> None:
         give_up = time.monotonic() + POLITE_S
         while True:
             try:

@@ -11,7 +11,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from storpool_addon import locks
+from storpool_addon import fences, locks
 from storpool_addon.config import Config
 from storpool_addon.errors import ConfigError, HostUnreachable
 from storpool_addon.hosts.clients import Clients, Home
@@ -90,6 +90,16 @@ class Driver:
         return Hosts(self.processes, socket.gethostname(), self.tally)
 
     @cached_property
+    def fences(self) -> fences.Fences:
+        """The clients to which nothing is to be attached."""
+        return fences.Fences(f"{self.home}/{fences.DIRECTORY}")
+
+    @property
+    def home(self) -> str:
+        """The directory of the user that runs this."""
+        return home_of(self.environ)
+
+    @cached_property
     def clients(self) -> Clients:
         """The client ids of hosts."""
         return Clients(self.config, self.hosts, self._host)
@@ -137,7 +147,8 @@ class Driver:
 
     def volumes(self, datastore: Datastore) -> Volumes:
         """The volumes of a datastore."""
-        return Volumes(self.storpool(datastore), self.config.for_datastore(datastore), self.log)
+        config = self.config.for_datastore(datastore)
+        return Volumes(self.storpool(datastore), config, self.log, self.fences)
 
     def snapshots(self, datastore: Datastore) -> Snapshots:
         """The snapshots of a datastore's volumes."""
@@ -167,8 +178,7 @@ class Driver:
         out: what an action does has to be right without the lock, and is only spared a failure by it.
         """
         who = f"process {os.getpid()} ({self.log.tag})"
-        directory = f"{home_of(self.environ)}/{locks.DIRECTORY}"
-        with locks.exclusive(directory, name, timeout_s=timeout_s, who=who):
+        with locks.exclusive(f"{self.home}/{locks.DIRECTORY}", name, timeout_s=timeout_s, who=who):
             yield
 
     @contextmanager

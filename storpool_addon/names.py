@@ -195,6 +195,18 @@ def parse(px: str, name: str) -> Origin | None:
     return None
 
 
+def is_ours(px: str, name: str, *, snapshot: bool = False) -> bool:
+    """Whether a volume, or snapshot, of this name is one that we make: all of it counts."""
+    if not snapshot and parse(px, name) is not None:
+        return True
+    match = re.fullmatch(_OF_SNAPSHOT if snapshot else _DRAFT, name, re.ASCII)
+    return match is not None and parse(px, match[1]) is not None
+
+
+# What this module makes of a volume's name for another volume, and for a snapshot.
+_DRAFT = r"(.+?)-(?:SPTMP-|tmRestore)[A-Za-z0-9_.:\-]*"
+_ENDINGS = r"snap[0-9]+|ONEBACKUP-[a-z0-9\-]+|export-[A-Za-z0-9]+|[A-Za-z]+-[0-9]+-[0-9]+|SPTMP-.+"
+_OF_SNAPSHOT = rf"(.+?)-(?:{_ENDINGS})"
 _VM = r"sys-(?P<vm_id>[0-9]+)"
 _KINDS = (
     ("image", r"img-(?P<image_id>[0-9]+)"),

@@ -27,7 +27,7 @@ LAYERS = (
     ("attaching", "hosts", "domain", "monitoring"),
     ("names", "tags", "qos"),
     ("storpool", "opennebula", "config", "log"),
-    ("units", "undo", "locks", "tally"),
+    ("units", "undo", "locks", "tally", "fences"),
     ("errors",),
 )
 # Programs beside the driver, and all that they may import of it. The simulator shares no code with the

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from storpool_addon.config.devices import Devices
+from storpool_addon.config.fencing import Fencing
 from storpool_addon.config.firmware import Firmware
 from storpool_addon.config.images import Export, Import
 from storpool_addon.config.key import DATASTORE, VM, Given, keys_of
@@ -28,6 +29,7 @@ SECTIONS: tuple[type, ...] = (
     Qos,
     Monitoring,
     HostTools,
+    Fencing,
     Tweaks,
     Devices,
     VmTweaks,
@@ -62,6 +64,7 @@ class Config(
     Qos,
     Monitoring,
     HostTools,
+    Fencing,
     Tweaks,
     Devices,
     VmTweaks,

@@ -33,7 +33,9 @@ class Clients:
     def __init__(self, config: Config, hosts: Hosts, find_host: Callable[[str], Host]) -> None:
         self._config = config
         self._hosts = hosts
-        self._find_host = find_host
+        self._look_for = find_host
+        # What was learned of hosts on the way: no host is asked for only to see whether it is fenced.
+        self._fenced: dict[str, str] = {}
         self._known: dict[tuple[str, Home], ClientId] = {}
         self._ways: Mapping[str, Lookup] = {
             "LOCAL": self._local,
@@ -48,8 +50,15 @@ class Clients:
         That of STORPOOL_CLIENT_ID_SOURCES, unless the host has one for the datastore's cluster alone.
         """
         if (host, home) not in self._known:
-            self._known[host, home] = self._of_cluster(host, bridges, home)
+            found = self._of_cluster(host, bridges, home)
+            self._known[host, home] = ClientId(found, found.cluster, self._fenced.get(host, ""))
         return self._known[host, home]
+
+    def _find_host(self, name: str) -> Host:
+        host = self._look_for(name)
+        if host.fenced:
+            self._fenced[name] = fenced_words(name, host.fenced)
+        return host
 
     def _of_cluster(self, host: str, bridges: tuple[str, ...], home: Home) -> ClientId:
         if home == Home():
@@ -127,3 +136,8 @@ class Clients:
         values = dict(line.partition("=")[::2] for line in printed.splitlines())
         found = values.get("SP_OURID", "").strip("'\"")
         return int(found) if found.isdigit() else None
+
+
+def fenced_words(host: str, since: str) -> str:
+    """What is said when something would be attached to a fenced host. since: when, and by whom."""
+    return f"host {host}, which is fenced since {since}; when it is well: storpool-addon fence --lift {host}"

@@ -67,7 +67,7 @@ class Vm:
 
     disks: by id, each the attributes of its DISK. context: those of CONTEXT, None without one. backup: of
     BACKUP_CONFIG. chains: the snapshots of disks that have some, by the disk's id. is_saved: its
-    memory waits in a file.
+    memory waits in a file. resched: the scheduler is to move it.
     """
 
     id: int
@@ -87,6 +87,7 @@ class Vm:
     snapshots: list[dict[str, str]] = field(default_factory=list)
     is_saved: bool = False
     snapshots_asked: int = 0
+    resched: bool = False
 
     @property
     def here(self) -> Record:

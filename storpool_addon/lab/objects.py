@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -150,11 +151,10 @@ class NodeRecord:
     name: str
     client_id: int | None
     state: int = 2
-    vms: list[int] = field(default_factory=list)
     attributes: dict[str, str] = field(default_factory=dict)
 
-    def document(self) -> str:
-        """`<HOST>`."""
+    def document(self, vms: Sequence[int] = ()) -> str:
+        """`<HOST>` with these VMs."""
         own = {} if self.client_id is None else {"SP_OURID": str(self.client_id)}
         known = {
             "ARCH": "x86_64",
@@ -163,16 +163,14 @@ class NodeRecord:
             "IM_MAD": "kvm",
             "VM_MAD": "kvm",
         }
-        share = elements(
-            MEM_USAGE=0, CPU_USAGE=0, TOTAL_MEM=263856128, TOTAL_CPU=6400, RUNNING_VMS=len(self.vms)
-        )
+        share = elements(MEM_USAGE=0, CPU_USAGE=0, TOTAL_MEM=263856128, TOTAL_CPU=6400, RUNNING_VMS=len(vms))
         return element(
             "HOST",
             elements(ID=self.id, NAME=self.name, STATE=self.state, PREV_STATE=self.state),
             cdata("IM_MAD", "kvm")
             + cdata("VM_MAD", "kvm")
             + elements(CLUSTER_ID=0, CLUSTER="default", HOST_SHARE=share),
-            element("VMS", *(element("ID", each) for each in self.vms)),
+            element("VMS", *(element("ID", each) for each in vms)),
             template("TEMPLATE", {**known, **own, **self.attributes}),
             element("MONITORING", elements(TIMESTAMP=1769009000, ID=self.id)),
         )

@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Mapping
 
+from storpool_addon.lab import machine
 from storpool_addon.lab.command import Command
 from storpool_addon.lab.machine import Vm
 from storpool_addon.lab.objects import Datastore, Image, NodeRecord
@@ -71,6 +72,12 @@ class Oned:
     def host(self, name: str) -> NodeRecord:
         """A host by name."""
         return next(host for host in self.hosts.values() if host.name == name)
+
+    def vms_on(self, name: str) -> list[int]:
+        """The VMs that hold something of a host."""
+        resting = (machine.ACTIVE, machine.POWEROFF, machine.SUSPENDED)
+        vms = (each for each in self.vms.values() if each.history and each.state in resting)
+        return [each.id for each in vms if each.here.host == name]
 
     def transfer(self, verb: str, *args: object, stdin: str = "", plain: bool = False) -> Command:
         """A line of a transfer file ("CLONE.storpool storpool …") as one_tm starts it.

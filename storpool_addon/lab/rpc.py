@@ -16,8 +16,10 @@ from storpool_addon.lab.documents import element, elements
 from storpool_addon.lab.machine import DONE
 from storpool_addon.lab.oned import Oned
 
-# From oned's error codes (RequestManager): authentication, no such object, internal.
-AUTHENTICATION, NO_EXISTS, INTERNAL = 0x0100, 0x0400, 0x2000
+# From oned's error codes (RequestManager): authentication, no such object, action, internal.
+AUTHENTICATION, NO_EXISTS, ACTION, INTERNAL = 0x0100, 0x0400, 0x0800, 0x2000
+# ACTIVE as RUNNING or UNKNOWN, and POWEROFF (DispatchManager::resched).
+RESCHEDULABLE = ((3, 3), (3, 16), (8, 0))
 _ASSIGNMENT = re.compile(r'\s*(\w+)\s*=\s*"((?:[^"\\]|\\.)*)"\s*')
 _XML_ATTRIBUTE = re.compile(r"<(\w+)>(?:<!\[CDATA\[(.*?)\]\]>|([^<]*))</\1>", re.DOTALL)
 Method = Callable[..., "str | int"]
@@ -48,6 +50,7 @@ class Methods:
             "one.zone.raftstatus": self._raft_status,
             "one.vmpool.info": self._vm_pool,
             "one.vmpool.infoextended": self._vm_pool,
+            "one.vm.action": self._vm_action,
             "one.vm.update": self._updater("virtual machine", oned.vms, "user_attributes"),
             "one.image.update": self._updater("image", oned.images, "attributes"),
             "one.datastore.update": self._updater("datastore", oned.datastores, "attributes"),
@@ -76,10 +79,13 @@ class Methods:
         return str(_found("datastore", self._oned.datastores, datastore_id).document(decrypt=clear))
 
     def _host(self, host_id: int, decrypt: bool = False) -> str:
-        return str(_found("host", self._oned.hosts, host_id).document())
+        host = _found("host", self._oned.hosts, host_id)
+        return str(host.document(self._oned.vms_on(host.name)))
 
     def _host_pool(self) -> str:
-        return element("HOST_POOL", *(host.document() for host in self._oned.hosts.values()))
+        return element(
+            "HOST_POOL", *(host.document(self._oned.vms_on(host.name)) for host in self._oned.hosts.values())
+        )
 
     def _datastore_pool(self) -> str:
         every = self._oned.datastores.values()
@@ -105,6 +111,14 @@ class Methods:
         elif start >= 0:
             vms = [vm for vm in vms if start <= vm.id and (end == -1 or vm.id <= end)]
         return element("VM_POOL", *(vm.document(self._oned.version, whole_history=False) for vm in vms))
+
+    def _vm_action(self, action: str, vm_id: int) -> int:
+        """What the scheduler then acts on; oned refuses it in other states."""
+        vm = _found("virtual machine", self._oned.vms, vm_id)
+        if action != "resched" or (vm.state, vm.lcm_state) not in RESCHEDULABLE:
+            raise Refusal(ACTION, f"Error performing action {action} on virtual machine [{vm_id}].")
+        vm.resched = True
+        return vm_id
 
     def _updater(self, kind: str, pool: Mapping[int, object], where: str) -> Method:
         def update(object_id: int, text: str, how: int = 0) -> int:

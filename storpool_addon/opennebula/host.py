@@ -7,6 +7,9 @@ from typing import NamedTuple
 from storpool_addon.opennebula.states import HostState, known
 from storpool_addon.opennebula.xml import Attributes, Node
 
+# Set by `storpool-addon fence` before it detaches anything. No attribute of a host can be taken away without
+# writing all of them, which the probes do too: one that was lifted says so.
+FENCED, LIFTED = "SP_FENCED", "NO"
 # onehost disable leaves a host's VMs and its storage alone: only these are known to answer.
 _ANSWERING = frozenset((HostState.MONITORING_MONITORED, HostState.MONITORED))
 
@@ -47,6 +50,12 @@ class Host(NamedTuple):
     def _id(self, attribute: str) -> int | None:
         text = self.attributes.get(attribute, "")
         return int(text) if text.isascii() and text.isdigit() else None
+
+    @property
+    def fenced(self) -> str:
+        """Since when, and by whom, the host is fenced; "" when it is not."""
+        text = self.attributes.get(FENCED, "")
+        return "" if text.upper() in ("", LIFTED) else text
 
     @property
     def hostname(self) -> str:

@@ -9,13 +9,18 @@ ClientIds = Sequence[int]
 
 
 class ClientId(int):
-    """The id of a client. cluster: the id of its cluster in a multicluster, "" for the API's own."""
+    """The id of a client. cluster: the id of its cluster in a multicluster, "" for the API's own.
+
+    fenced: what is to be said when something would be attached to it, "" where nothing is known against that.
+    """
 
     cluster: str
+    fenced: str
 
-    def __new__(cls, number: int, cluster: str = "") -> ClientId:
+    def __new__(cls, number: int, cluster: str = "", fenced: str = "") -> ClientId:
         made = super().__new__(cls, number)
         made.cluster = cluster
+        made.fenced = fenced
         return made
 
 

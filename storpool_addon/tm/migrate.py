@@ -103,7 +103,7 @@ def premigrate(driver: Driver, asked: _Asked) -> None:
         storage = _storage(driver, migration, undo)
         for share in storage.shares:
             there = share.on(driver, vm, target)
-            undo.add(f"detach from {target}", share.volumes.place, share.on(driver, vm, source))
+            undo.add(f"detach from {target}", share.volumes.give_back, share.on(driver, vm, source))
             with uninterrupted():
                 share.volumes.share(there)
         for disk in storage.shared:
@@ -151,7 +151,7 @@ def failmigrate(driver: Driver, asked: _Asked) -> None:
 def _leave(driver: Driver, migration: Migration, storage: _Storage) -> None:
     """Take everything from the target; the directory last, for a guest that has arrived needs it."""
     for share in storage.shares:
-        share.volumes.place(share.on(driver, migration.vm, migration.source))
+        share.volumes.give_back(share.on(driver, migration.vm, migration.source))
     for disk in storage.shared:
         sharing.set_clients(driver, disk, _clients(driver, disk, migration.source))
     if storage.has_home:

@@ -1,0 +1,145 @@
+"""A host that is lost loses its volumes for certain, or nobody is told so: by command, and by the hook."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from storpool_addon.lab.command import Command, Result
+from storpool_addon.lab.lab import Lab
+from storpool_addon.lab.machine import Volatile
+from tests.sweep import scene
+from tests.tm import cloud
+
+COPY, OWN, RAW, ISO = "one-img-7-42-0", "one-img-8", "one-sys-42-2-raw", "one-sys-42-3-iso"
+OURS = (COPY, OWN, RAW, ISO)
+HOME = "/var/lib/one/.storpool-addon"
+UNKNOWN = 16
+VIRSH = """#!/bin/bash
+cat "$(dirname "$0")/../guests"
+"""
+
+
+def fence(lab: Lab, *words: str) -> Result:
+    program = next(Path(lab.tree).rglob("lib/storpool-addon/bin/storpool-addon"))
+    return lab.run(Command(f"../../../..{program}", ("fence", *words)))
+
+
+def guests(lab: Lab, *names: str) -> None:
+    """What libvirt says on every host."""
+    stand_in = Path(lab.directory, "hostbin", "virsh")
+    stand_in.write_text(VIRSH)
+    stand_in.chmod(0o755)
+    Path(lab.directory, "guests").write_text("".join(f"{each}\n" for each in names))
+
+
+def history(lab: Lab) -> list[dict[str, object]]:
+    """What was written down."""
+    path = Path(lab.hosts.frontend.path(f"{HOME}/fence.log"))
+    if not path.exists():
+        return []
+    assert path.stat().st_mode & 0o777 == 0o600
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def hook(lab: Lab, name: str = "host_error", host: str = "node1") -> Command:
+    """As OpenNebula's hook manager starts it: ARGUMENTS = "$TEMPLATE", ARGUMENTS_STDIN = "yes"."""
+    document = lab.oned.host(host).document(lab.oned.vms_on(host))
+    return Command(f"hooks/storpool/{name}", (), b64encode(document.encode()))
+
+
+@pytest.fixture
+def world(lab: Lab) -> Lab:
+    """VM 42 on node1, another instance's volume there too, and VM 43 on node2."""
+    lab.configure(FENCE_TIMEOUT=3, HOST_ERROR_WAIT=0, SP_API_DEADLINE=3, ATTACH_TIMEOUT=2)
+    scene.machine(lab, lab.give_image(), lab.give_image(persistent=True), Volatile(8))
+    vm = lab.vms.create(Volatile(4), context=False)
+    lab.do(lab.vms.deploy(vm, "node2"))
+    for name in ("two-img-3", "one-img-3-copy"):
+        cloud.foreign(lab, name, {"nloc": "two"})
+        cloud.attach(lab, name, "node1")
+    return lab
+
+
+def attached(lab: Lab) -> dict[str, set[str]]:
+    return {name: set(hosts) for name, hosts in cloud.attached(lab).items() if hosts}
+
+
+def test_a_host_that_is_well_is_left_alone(world: Lab) -> None:
+    guests(world, "one-42")
+    before = cloud.picture(world)
+    for words in (("node1",), ("node1", "--dry-run")):
+        refused = fence(world, *words)
+        assert refused.exit_code == 1 and "host node1 is well: it answers" in refused.stderr
+    world.oned.host("node1").state = 3
+    assert "host node1 is well" in cloud.refused(world, hook(world))
+    assert cloud.picture(world) == before and history(world) == []
+
+    # Lost: a look changes nothing. What is not ours is named, and forbids it when a VM there uses it.
+    world.power_off("node1")
+    looked = fence(world, "1", "--dry-run")
+    assert looked.exit_code == 0 and "4 volumes would be detached" in looked.stdout
+    assert "volume two-img-3 on client 11 of" in looked.stderr
+    world.storpool(f"VolumeUpdate/{RAW}", {"tags": {"nloc": "two"}})
+    refused = fence(world, "node1")
+    assert refused.exit_code == 1 and f"{RAW} of VM 42" in refused.stderr
+    world.storpool(f"VolumeUpdate/{RAW}", {"tags": {"nloc": "one"}})
+    # A cluster that does not answer, a client that nobody knows, two hosts that claim to be one.
+    elsewhere = {"SP_API_HTTP_HOST": "127.0.0.1", "SP_API_HTTP_PORT": "1", "SP_AUTH_TOKEN": "1"}
+    world.oned.add_image_datastore(105, "dead", **elsewhere)
+    assert "127.0.0.1:1" in fence(world, "node1").stderr
+    del world.oned.datastores[105]
+    world.oned.host("node2").client_id = 11
+    assert "both have SP_OURID 11" in fence(world, "node1").stderr
+    world.oned.host("node2").client_id = 12
+    world.oned.host("node1").client_id = 12
+    assert "client 11 by storpool.conf and 12" in fence(world, "node1").stderr
+    world.oned.host("node1").client_id = 11
+    assert cloud.picture(world) == before and history(world) == []
+    assert fence(world, "nobody").exit_code == 1
+
+
+def test_a_lost_host_is_cut_off_and_its_vm_runs_elsewhere(world: Lab) -> None:
+    guests(world)
+    vm = world.oned.vms[42]
+    vm.lcm_state, world.oned.host("node1").state = UNKNOWN, 2
+    world.power_off("node1")
+    # Not in ERROR any more: nothing is done.
+    cloud.succeeds(world, hook(world))
+    assert history(world) == [] and not vm.resched
+    world.oned.host("node1").state = 3
+    result = cloud.succeeds(world, hook(world))
+    assert vm.resched and not world.oned.vms[43].resched
+    assert attached(world) == {
+        "two-img-3": {"node1"},
+        "one-img-3-copy": {"node1"},
+        "one-sys-43-0-raw": {"node2"},
+    }
+    calls = [call.what for call in result.calls]
+    assert sum("VolumesReassignWait" in call for call in calls) == 1
+    assert calls.index("one.host.update 1") < next(at for at, call in enumerate(calls) if "Reassign" in call)
+    begun, confirmed = history(world)
+    assert (begun["event"], confirmed["event"], begun["host"]) == ("begun", "confirmed", "node1")
+    (client,) = confirmed["clients"]  # type: ignore[misc]
+    assert set(client["volumes"]) == set(OURS) and client["proof"] == "down"
+    assert world.oned.host("node1").attributes["SP_FENCED"].split()[1] == "by"
+
+    # Nothing goes back there until it is lifted, whoever asks; and the VM runs on another host.
+    world.do(world.vms.evacuate(vm, "node2"))
+    back = next(world.vms.live_migrate(vm, "node1"))
+    assert "host node1, which is fenced since" in cloud.refused(world, back)
+    vm.history.pop()
+    vm.lcm_state = 3
+    world.power_on("node1")
+    again = fence(world, "node1")
+    assert again.exit_code == 1 and "host node1 is well" in again.stderr
+    guests(world, "one-42")
+    assert "guests that lost their disks still run there (one-42)" in fence(world, "node1", "--lift").stderr
+    guests(world)
+    assert fence(world, "node1", "--lift").stdout == "host node1 may have volumes again\n"
+    world.do(world.vms.live_migrate(vm, "node1"))
+    assert {name for name, hosts in attached(world).items() if hosts == {"node1"}} >= set(OURS)
+    assert [each["event"] for each in history(world)] == ["begun", "confirmed", "lifted"]
