@@ -87,23 +87,22 @@ class Tally:
 
         seconds: that it took; since the process was started, when not given.
         """
-        line = self._line(action, exit_code, _age_s() if seconds is None else seconds)
+        calls, directory = self._taken(), f"{home}/{DIRECTORY}"
+        if not os.path.isdir(directory):
+            return
+        age_s = _age_s() if seconds is None else seconds
+        line = _line([FORMAT, action, outcome(exit_code), round(age_s, 3), calls])
         if len(line) <= _MOST_LINE:
-            _append(f"{home}/{DIRECTORY}/{FILE}", line)
+            _append(f"{directory}/{FILE}", line)
 
-    def _line(self, action: str, exit_code: int, seconds: float) -> bytes:
-        import json
-
+    def _taken(self) -> dict[str, list[Any]]:
+        """The counts of all threads together, which begin anew."""
         counts, self._counts = self._counts, {}
         calls: dict[str, list[Any]] = {}
         for own in list(counts.values()):
             for name, found in list(own.items()):
                 calls[name] = _sum(calls[name], found) if name in calls else found
-        for found in calls.values():
-            found[3] = round(found[3], 6)
-        words = [FORMAT, action, outcome(exit_code), round(seconds, 3), calls]
-        # What stands before it may have been cut off by a full disk.
-        return b"\n" + json.dumps(words, separators=(",", ":")).encode()
+        return {name: _short(found) for name, found in calls.items()}
 
 
 def outcome(exit_code: int) -> str:
@@ -132,6 +131,14 @@ def _end(error: BaseException | None) -> int:
     return _REFUSED if refused and not passes else _FAILED
 
 
+def _short(found: list[Any]) -> list[Any]:
+    """As it is written: classes without those at the end that are empty."""
+    *numbers, seconds, classes = found
+    while classes and not classes[-1]:
+        classes = classes[:-1]
+    return [*numbers, round(seconds, 6), classes]
+
+
 def _sum(one: list[Any], other: list[Any]) -> list[Any]:
     classes = [a + b for a, b in zip(one[4], other[4])]
     return [*(a + b for a, b in zip(one[:4], other[:4])), classes]
@@ -145,6 +152,13 @@ def _age_s() -> float:
     except (OSError, ValueError, IndexError):
         return 0.0
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def _line(words: list[Any]) -> bytes:
+    import json
+
+    # What stands before it may have been cut off by a full disk.
+    return b"\n" + json.dumps(words, separators=(",", ":")).encode()
 
 
 def _append(path: str, line: bytes) -> None:

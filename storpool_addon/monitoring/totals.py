@@ -134,7 +134,8 @@ def _one(seconds: float) -> Spread:
 
 def _calls(words: Any) -> Calls:
     failures, refusals, retries, seconds, counts = words
-    return _sums([failures, refusals, retries, counts, seconds])
+    # Classes at the end that are empty were not written.
+    return _sums([failures, refusals, retries, counts + [0] * (len(CALL_BOUNDS) + 1 - len(counts)), seconds])
 
 
 def _sums(words: Any) -> Calls:
