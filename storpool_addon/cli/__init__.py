@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from storpool_addon import __version__
-from storpool_addon.cli import collect, deleted, fence, policies, reserved, tovolumes, tweaks
+from storpool_addon.cli import collect, deleted, exporter, fence, policies, reserved, tovolumes, tweaks
 from storpool_addon.driver import Driver, home_of
 from storpool_addon.errors import BUG, AddonError
 from storpool_addon.log import Log
@@ -19,6 +19,7 @@ from storpool_addon.tally import Tally
 
 _COMMANDS = {
     collect.NAME: collect.run,
+    exporter.NAME: exporter.run,
     fence.NAME: fence.run,
     policies.NAME: policies.run,
     reserved.NAME: reserved.run,
@@ -70,4 +71,5 @@ def _parser() -> argparse.ArgumentParser:
     policies.add_arguments(commands)
     fence.add_arguments(commands)
     collect.add_arguments(commands)
+    exporter.add_arguments(commands)
     return parser

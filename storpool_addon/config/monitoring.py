@@ -49,6 +49,9 @@ class Monitoring:
     monitor_address = key.word("MONITOR_ADDRESS", "127.0.0.1", "Where monitord listens.")
     monitor_port = key.number("MONITOR_PORT", "4124", "The port of monitord.", least=1, most=65535)
     monitor_send_udp = key.flag("MONITOR_SEND_UDP", "0", "Send to monitord by UDP and not by TCP.")
+    exporter_listen = key.text(
+        "EXPORTER_LISTEN", "127.0.0.1:9776", "Where `storpool-addon exporter` serves metrics for Prometheus."
+    )
     monitor_host_id = key.integer("MONITOR_HOST_ID", "-1", "Host id in those messages.")
 
 

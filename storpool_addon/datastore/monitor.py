@@ -35,16 +35,12 @@ def usage(driver: Driver, datastore: Datastore) -> str:
     name = names.template(config.one_px, datastore.id)
     api = driver.storpool(datastore)
     status = kept.capacity(driver, api, name)
-    if status is None or status.capacity is None or status.free is None:
-        status = _asked(api, name, datastore)
-    if status.capacity is None or status.free is None:
+    held = kept.held(status, config.alt_stats) if status else None
+    if held is None:
+        held = kept.held(_asked(api, name, datastore), config.alt_stats)
+    if held is None:
         raise StateError(f"StorPool does not know the space of template {name} now; it will be asked again")
-    free = status.free
-    if config.alt_stats:
-        free += (status.u2 or 0) + (status.u3 or 0)
-    # Used is what is neither: the figures add up also where the space that is kept back is counted as free.
-    free = min(free, status.capacity)
-    return _lines(status.capacity - free, status.capacity, free)
+    return _lines(*held)
 
 
 def _asked(api: Api, name: str, datastore: Datastore) -> TemplateStatus:

@@ -15,6 +15,8 @@ from storpool_addon.installer.tree import Owner
 
 # module -> requirement for pip
 NEEDED = {"lxml": "lxml>=4.6", "requests": "requests>=2.25", "yaml": "PyYAML>=5.4"}
+# For the exporter alone, which says so where it is missing.
+WISHED = {"prometheus_client": "prometheus_client>=0.9"}
 _PACKAGES = (
     "python3-lxml python3-requests python3-yaml (AlmaLinux: python3-lxml python3-requests python3-pyyaml)"
 )
@@ -38,14 +40,16 @@ def directories(interpreter: str) -> list[str]:
     `.pth` files that others put there, at the start of every script. Raises ConfigError when a module is
     nowhere, naming the system's packages.
     """
-    own, places = _ask(interpreter, NEEDED)
-    found = {place or _beside_us(module, interpreter) for module, place in zip(NEEDED, places)}
-    return [*sorted(found - set(own)), *own]
+    own, places = _ask(interpreter, {**NEEDED, **WISHED})
+    found = {place or _beside_us(module, interpreter) for module, place in zip({**NEEDED, **WISHED}, places)}
+    return [*sorted(found - {"", *own}), *own]
 
 
 def _beside_us(module: str, interpreter: str) -> str:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
+        if module in WISHED:
+            return ""
         raise ConfigError(
             f"Python module {module} is not installed for {interpreter}; install the packages "
             f"{_PACKAGES}, or run install.py "
@@ -60,7 +64,7 @@ def install(interpreter: str, target: str) -> None:
     shutil.rmtree(new, ignore_errors=True)
     argv = [interpreter, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
     ended = subprocess.run(
-        [*argv, "--upgrade", "--target", new, *NEEDED.values()],
+        [*argv, "--upgrade", "--target", new, *NEEDED.values(), *WISHED.values()],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     if ended.returncode:

@@ -1,4 +1,4 @@
-"""systemd's units for periodic work; installed and left off, for the site to enable."""
+"""systemd's units for periodic work and for metrics; installed and left off, for the site to enable."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from storpool_addon.installer.layout import Layout
 from storpool_addon.installer.tree import Entry, file
 
 COLLECT, POLICIES = "storpool-addon-collect", "storpool-addon-policies"
+EXPORTER = "storpool-addon-exporter"
 
 
 class Work(NamedTuple):
@@ -22,6 +23,8 @@ class Work(NamedTuple):
     more: str = ""
 
 
+# What the exporter shows of both is kept there.
+_CACHE = "CacheDirectory=addon-storpool-monitor\nCacheDirectoryMode=0750\n"
 WORKS = (
     Work(
         COLLECT,
@@ -29,7 +32,7 @@ WORKS = (
         "collect --jitter 20",
         "1min",
         "4min",
-        "CacheDirectory=addon-storpool-monitor\nCacheDirectoryMode=0750\n",
+        _CACHE,
     ),
     Work(
         POLICIES,
@@ -37,6 +40,7 @@ WORKS = (
         "policies --leader-only",
         "2min",
         "5min",
+        _CACHE,
     ),
 )
 _SERVICE = """\
@@ -65,13 +69,53 @@ AccuracySec=10s
 [Install]
 WantedBy=timers.target
 """
+# It writes to oneadmin's home, wherever that is, and to the log: so the system is not all read-only for it.
+_EXPORTER = """\
+[Unit]
+Description=Metrics of StorPool's driver of OpenNebula, for Prometheus
+After=network-online.target opennebula.service
+Wants=network-online.target
+
+[Service]
+User=oneadmin
+Group=oneadmin
+{environment}ExecStart={home}/bin/storpool-addon exporter
+Restart=on-failure
+RestartSec=10
+UMask=0077
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+ProtectSystem=full
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+MemoryMax=512M
+TasksMax=64
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 
 def units(where: Layout) -> Iterator[Entry]:
-    """A service and its timer for each work."""
+    """A service and its timer for each work, and the service of metrics."""
     own = where.remotes.removesuffix("/var/remotes")
     environment = f"Environment=ONE_LOCATION={own}\n" if own != where.remotes else ""
     for each in WORKS:
         service = _SERVICE.format(home=where.home, environment=environment, **each._asdict())
         yield file(f"{where.units}/{each.name}.service", service.encode())
         yield file(f"{where.units}/{each.name}.timer", _TIMER.format(**each._asdict()).encode())
+    exporter = _EXPORTER.format(home=where.home, environment=environment)
+    yield file(f"{where.units}/{EXPORTER}.service", exporter.encode())

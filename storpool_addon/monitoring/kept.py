@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from storpool_addon.errors import AddonError, StateError
 from storpool_addon.monitoring import cache
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _MINUTE_S = 60.0
 # A round that is late is not a reason to be silent.
-_GRACE_S = 1800.0
+GRACE_S = 1800.0
 
 
 def identity(api: Api) -> str:
@@ -33,12 +33,12 @@ def capacity(driver: Driver, api: Api, template: str) -> TemplateStatus | None:
     if not part.is_fresh(driver.config.sp_template_status_minutes * _MINUTE_S):
         driver.log(f"what was collected of {title[1]} is stale ({_age(part)}); StorPool is asked instead")
         return None
-    return _status(part, template)
-
-
-def _status(part: Part, template: str) -> TemplateStatus | None:
     templates = part.content.get("templates")
-    found = templates.get(template) if isinstance(templates, dict) else None
+    return status(templates.get(template) if isinstance(templates, dict) else None, template)
+
+
+def status(found: Any, template: str) -> TemplateStatus | None:
+    """A template's status out of what `packed` made; None for anything else."""
     if (
         not isinstance(found, list)
         or len(found) != 4
@@ -47,6 +47,18 @@ def _status(part: Part, template: str) -> TemplateStatus | None:
         return None
     size, free, u2, u3 = found
     return TemplateStatus(template, size, free, None, u2, u3)
+
+
+def held(status: TemplateStatus, alt_stats: bool) -> tuple[int, int, int] | None:
+    """Bytes used, all and free, as OpenNebula is told; None when StorPool did not know.
+
+    Used is what is neither: the figures add up also where the space that is kept back is counted as free.
+    """
+    if status.capacity is None or status.free is None:
+        return None
+    kept_back = (status.u2 or 0) + (status.u3 or 0) if alt_stats else 0
+    free = min(status.free + kept_back, status.capacity)
+    return status.capacity - free, status.capacity, free
 
 
 def packed(status: TemplateStatus) -> list[int | None]:
@@ -65,7 +77,7 @@ def send_disks(driver: Driver, datastore_id: int) -> None:
         part = _part(driver, (cache.DISKS, str(datastore_id)))
         if part is None:
             raise StateError("nothing was collected; `storpool-addon collect` has to run (its timer)")
-        most_s = driver.config.sp_volume_space_minutes * _MINUTE_S + _GRACE_S
+        most_s = driver.config.sp_volume_space_minutes * _MINUTE_S + GRACE_S
         if not part.is_fresh(most_s):
             raise StateError(f"what was collected is stale ({_age(part)})")
         monitord = Monitord.configured(driver.config, driver.environ)

@@ -313,3 +313,5 @@ def test_a_timer_runs_what_is_installed(work: str) -> None:
         )
         assert f"{own}ExecStart=/usr/local/lib/storpool-addon/bin/storpool-addon {work} " in service
         assert ("ONE_LOCATION" in service) == bool(own) and "WantedBy=timers.target" in timer
+        exporter = found["/usr/local/lib/systemd/system/storpool-addon-exporter.service"]
+        assert f"{own}ExecStart=/usr/local/lib/storpool-addon/bin/storpool-addon exporter\n" in exporter

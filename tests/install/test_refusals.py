@@ -99,6 +99,7 @@ def test_pip_puts_modules_beside_the_driver(front: Front, tmp_path: Path) -> Non
         ("lxml", "lxml", "9.0"),
         ("requests", "requests", "9.0"),
         ("PyYAML", "yaml", "9.0"),
+        ("prometheus_client", "prometheus_client", "9.0"),
     ):
         wheel(wheels, name, module, version)
     ended = front.run("--with-dependencies", **offline)
