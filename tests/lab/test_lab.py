@@ -10,8 +10,8 @@ from storpool_addon.lab.command import Command, StepFailed
 from storpool_addon.lab.conductor import BEFORE, KILL, Fault
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Volatile
-from storpool_addon.lab.state import picture
 from tests.programs import needs
+from tests.tm import cloud
 
 NOTES = "/var/lib/one/datastores"
 
@@ -106,17 +106,17 @@ def test_from_deployment_to_nothing(lab: Lab) -> None:
     assert lab.hosts.nodes["node1"].link(f"{vm.home}/disk.0") == f"/dev/storpool/{volume}"
     assert Path(lab.hosts.nodes["node1"].device(volume)).read_bytes()[:5] == b"hello"
     lab.do(lab.vms.terminate(vm))
-    after = picture(lab)
-    assert [line.split()[0] for line in after.volumes] == ["one-img-7"]
-    assert after.attachments == []
-    assert not [line for line in after.files if "disk." in line]
+    assert cloud.volumes(lab) == {"one-img-7"}
+    assert cloud.attached(lab) == {}
+    for node in lab.hosts.nodes.values():
+        assert not list(Path(node.path("/var/lib/one")).rglob("disk.*"))
 
 
 def test_a_verb_can_be_stopped_before_one_script(lab: Lab) -> None:
     vm = lab.vms.create(lab.give_image(), Volatile(4, "swap"))
     command = lab.until(lab.vms.deploy(vm, "node1"), "mkswap")
     assert command.args[:2] == ("4", f"node1:{vm.home}/disk.1")
-    assert [line.split()[0] for line in picture(lab).attachments] == ["one-img-7-42-0"]
+    assert set(cloud.attached(lab)) == {"one-img-7-42-0"}
     with pytest.raises(LookupError):
         lab.until(lab.vms.terminate(vm), "cpds")
 
@@ -126,4 +126,4 @@ def test_configuration_is_what_the_driver_reads(lab: Lab) -> None:
     vm = lab.vms.create(lab.give_image(), Volatile(4))
     lab.storpool("VolumeTemplateCreate", {"name": "other-ds-100"})
     lab.run(lab.until(lab.vms.deploy(vm, "node1"), "mkimage"))
-    assert any(line.startswith("other-sys-42-1-raw ") for line in picture(lab).volumes)
+    assert "other-sys-42-1-raw" in cloud.volumes(lab)
