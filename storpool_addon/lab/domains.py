@@ -6,8 +6,8 @@ from storpool_addon.lab.command import Result, StepFailed, Steps
 from storpool_addon.lab.hosts import Hosts, captured
 from storpool_addon.lab.hypervisor import Hypervisor
 from storpool_addon.lab.libvirtd import URI
-from storpool_addon.lab.machine import Vm
-from storpool_addon.lab.machines import RUNNING, Machines
+from storpool_addon.lab.machine import RUNNING, Vm
+from storpool_addon.lab.machines import Machines
 
 SAVE_STOP, SAVE_SUSPEND, SHUTDOWN_POWEROFF, SHUTDOWN_UNDEPLOY = 5, 6, 18, 29
 

@@ -10,7 +10,8 @@ from storpool_addon.lab.documents import Value, cdata, element, elements, owned,
 from storpool_addon.lab.objects import ALICE, Datastore, Image
 
 PENDING, ACTIVE, STOPPED, SUSPENDED, DONE, POWEROFF, UNDEPLOYED = 1, 3, 4, 5, 6, 8, 9
-SYSTEM_ATTRIBUTES = ("DATASTORE", "DATASTORE_ID", "TM_MAD", "DISK_TYPE", "SP_TEMPLATE")
+# The LCM state of one that is ACTIVE and at rest.
+RUNNING = 3
 
 
 class Volatile(NamedTuple):
@@ -102,6 +103,10 @@ class Vm:
     def home_in(self, system: Datastore) -> str:
         """The VM's directory in a system datastore."""
         return f"{system.path}/{self.id}"
+
+    def rest(self, before: int) -> None:
+        """What was done to it is over. before: the state that it had."""
+        self.state, self.lcm_state = before, RUNNING if before == ACTIVE else 0
 
     def document(self, version: str, *, whole_history: bool = True) -> str:
         """`<VM>`; action data hold the last history record only."""
@@ -203,6 +208,11 @@ def suit_system_datastore(disk: dict[str, str], images: Datastore, system: Datas
     disk.update({name: text for name, text in own.items() if text}, TM_MAD_SYSTEM=mode)
     if disk["TYPE"] == "CDROM" and disk["DISK_TYPE"] == "BLOCK":
         disk["TYPE"] = "BLOCK_CDROM"
+
+
+def suffix_of(disk: dict[str, str]) -> str:
+    """What oned adds to the verb of an image's disk on the system datastore of another driver: ".ssh"."""
+    return f".{disk['TM_MAD_SYSTEM']}" if "TM_MAD_SYSTEM" in disk else ""
 
 
 def _flag(value: bool) -> str:

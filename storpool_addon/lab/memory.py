@@ -13,10 +13,10 @@ from typing import Protocol
 from storpool_addon.lab import machine
 from storpool_addon.lab.command import Command, StepFailed, Steps
 from storpool_addon.lab.hosts import Hosts
-from storpool_addon.lab.machine import Vm
+from storpool_addon.lab.machine import RUNNING, Vm
 from storpool_addon.lab.oned import Oned
 
-SAVE_STOP, SAVE_SUSPEND, SAVE_MIGRATE, RUNNING = 5, 6, 7, 3
+SAVE_STOP, SAVE_SUSPEND, SAVE_MIGRATE = 5, 6, 7
 LENGTH = 64 << 10
 # kvm/save: what is there as a file is moved away, a device is written in place.
 _SAVE = r"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from storpool_addon.lab import machine, objects
 from storpool_addon.lab.command import StepFailed, Steps, datastore_command
 from storpool_addon.lab.images import Images
-from storpool_addon.lab.machine import Vm
+from storpool_addon.lab.machine import Vm, suffix_of
 from storpool_addon.lab.objects import Image, action_data
 from storpool_addon.lab.oned import Oned
 
@@ -63,9 +63,14 @@ class Saving:
         answer = yield datastore_command(image.datastore.ds_mad, "mkfs", image.id, document)
         image.source = answer.stdout.strip()
         disk.update(HOTPLUG_SAVE_AS=str(image.id), HOTPLUG_SAVE_AS_SOURCE=image.source)
-        suffix = f".{disk['TM_MAD_SYSTEM']}" if "TM_MAD_SYSTEM" in disk else ""
         path = f"{self._oned.frontend if away else vm.here.host}:{vm.home}/disk.{disk_id}"
         snapshot_id = disk["HOTPLUG_SAVE_AS_SNAPSHOT_ID"]
         yield self._oned.transfer(
-            f"CPDS{suffix}", disk["TM_MAD"], path, image.source, snapshot_id, vm.id, disk["DATASTORE_ID"]
+            f"CPDS{suffix_of(disk)}",
+            disk["TM_MAD"],
+            path,
+            image.source,
+            snapshot_id,
+            vm.id,
+            disk["DATASTORE_ID"],
         )

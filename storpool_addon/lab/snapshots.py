@@ -11,11 +11,10 @@ from copy import deepcopy
 from storpool_addon.lab import machine, objects
 from storpool_addon.lab.chain import Chain
 from storpool_addon.lab.command import Command, StepFailed, Steps, datastore_command
-from storpool_addon.lab.machine import Record, Vm
+from storpool_addon.lab.machine import Record, Vm, suffix_of
 from storpool_addon.lab.objects import Image, action_data
 from storpool_addon.lab.oned import Oned
 
-RUNNING = 3
 CREATE = {machine.POWEROFF: 51, machine.SUSPENDED: 54, machine.ACTIVE: 57}
 REVERT = {machine.POWEROFF: 52}
 DELETE = {machine.POWEROFF: 53, machine.SUSPENDED: 56, machine.ACTIVE: 59}
@@ -72,15 +71,13 @@ class DiskSnapshots:
             yield self._command(vm, verb, disk_id, snapshot_id)
         finally:
             del disk["DISK_SNAPSHOT_ACTIVE"], disk["DISK_SNAPSHOT_ID"]
-            vm.state, vm.lcm_state = before, RUNNING if before == machine.ACTIVE else 0
+            vm.rest(before)
 
     def _command(self, vm: Vm, verb: str, disk_id: int, snapshot_id: int) -> Command:
         disk = vm.disks[disk_id]
-        suffix = f".{disk['TM_MAD_SYSTEM']}" if "TM_MAD_SYSTEM" in disk else ""
         path = f"{vm.here.host}:{vm.home}/disk.{disk_id}"
-        return self._oned.transfer(
-            verb + suffix, disk["TM_MAD"], path, snapshot_id, vm.id, disk["DATASTORE_ID"]
-        )
+        words = (disk["TM_MAD"], path, snapshot_id, vm.id, disk["DATASTORE_ID"])
+        return self._oned.transfer(verb + suffix_of(disk), *words)
 
     def _remember(self, vm: Vm, disk_id: int) -> None:
         """A persistent image has the snapshots of its disk."""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from storpool_addon.lab import machine
 from storpool_addon.lab.backups import Backups
-from storpool_addon.lab.command import Command, Result, StepFailed, Steps
+from storpool_addon.lab.command import Command, Result, StepFailed, Steps, tolerated
 from storpool_addon.lab.machine import Vm
 from storpool_addon.lab.objects import Datastore, Image
 from storpool_addon.lab.oned import Oned
 
-RUNNING, BACKUP, BACKUP_POWEROFF = 3, 69, 70
+BACKUP, BACKUP_POWEROFF = 69, 70
 # What oned keeps of a VM's backups when nothing was asked for yet (Backups.cc).
 CONFIG = {
     "BACKUP_VOLATILE": "NO", "FS_FREEZE": "NONE", "INCREMENTAL_BACKUP_ID": "-1", "INCREMENT_MODE": "CBT",
@@ -36,7 +36,7 @@ class VmBackups:
 
     def backup(self, vm: Vm, datastore: Datastore, disk_ids: Sequence[int] = ()) -> Steps[Image]:
         """`onevm backup DATASTORE`: the image that now holds it."""
-        live = vm.state == machine.ACTIVE
+        before, live = vm.state, vm.state == machine.ACTIVE
         self.configure(vm, LAST_DATASTORE_ID=str(datastore.id))
         vm.state, vm.lcm_state = machine.ACTIVE, BACKUP if live else BACKUP_POWEROFF
         chosen = disk_ids or self._chosen(vm)
@@ -44,13 +44,13 @@ class VmBackups:
             yield self.pre(vm, chosen)
             answer = yield self._backups.command(datastore, vm, chosen)
         except StepFailed:
-            yield from self._tolerated(self.post(vm, chosen))
-            self._rest(vm, live)
+            yield from tolerated(self.post(vm, chosen))
+            vm.rest(before)
             raise
         yield self.post(vm, chosen)
         image = self._record(vm, datastore, chosen, answer)
         self.succeeded(vm, image.id)
-        self._rest(vm, live)
+        vm.rest(before)
         return image
 
     def pre(self, vm: Vm, disk_ids: Sequence[int] = ()) -> Command:
@@ -95,12 +95,3 @@ class VmBackups:
         volatile = vm.backup["BACKUP_VOLATILE"] == "YES"
         left_out = ("swap", "cdrom") if volatile else ("swap", "cdrom", "fs")
         return [disk_id for disk_id, disk in vm.disks.items() if disk["TYPE"].lower() not in left_out]
-
-    def _tolerated(self, command: Command) -> Steps[None]:
-        try:
-            yield command
-        except StepFailed:
-            return
-
-    def _rest(self, vm: Vm, live: bool) -> None:
-        vm.state, vm.lcm_state = (machine.ACTIVE, RUNNING) if live else (machine.POWEROFF, 0)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 
 from storpool_addon.lab.command import Command, StepFailed, Steps
-from storpool_addon.lab.machine import Vm
+from storpool_addon.lab.machine import RUNNING, Vm
 from storpool_addon.lab.oned import Oned
 
-RUNNING, HOTPLUG_SNAPSHOT = 3, 24
+HOTPLUG_SNAPSHOT = 24
 # What oned's clock says at the first of them; a second later at each that follows.
 TIME = 1_769_009_100
 

@@ -12,20 +12,13 @@ import pytest
 from storpool_addon.lab.command import StepFailed
 from storpool_addon.lab.conductor import Fault
 from storpool_addon.lab.hosts import Host
+from storpool_addon.lab.inside import OURS
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import DONE, Vm
 from tests.kvm import guests
 from tests.tm import cloud
 
 pytestmark = pytest.mark.xdist_group("libvirt")
-OURS = {
-    "deploy": "deploy-tweaks",
-    "attach_disk": "attach_disk.storpool",
-    "detach_disk": "detach_disk.storpool",
-    "save": "tmsave",
-    "restore": "tmrestore",
-    "migrate": "migrate-tweaks",
-}
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def test_thirty_disks_with_holes_in_their_numbers(lab: Lab) -> None:
     vm = lab.vms.create(context=False)
     for disk_id in (*range(0, 56, 2), 99, 130):
         vm.next_disk = disk_id
-        lab.vms._add_disk(vm, image)
+        lab.vms.pool.add_disk(vm, image)
     scene.settle(lab.vms.deploy(vm, "node1"))
     names = [f"one-img-7-42-{disk_id}" for disk_id in vm.disks]
     for make in scene.volumes(lab, vm).values():
