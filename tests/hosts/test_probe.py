@@ -20,9 +20,10 @@ CONF = """SP_CLUSTER_ID=d.n
 # SP_OURID=9
 SP_CLUSTER_NAME = \\
     The "first"\\ one
-SP_AUTH_TOKEN=1234
 [node2]
 SP_OURID=12
+SP_AUTH_TOKEN=12\\
+  34
 [ node1 ]
 SP_OURID=11
 """
@@ -47,7 +48,7 @@ def host(tmp_path: Path) -> Path:
 def put(host: Path, files: dict[str, str]) -> None:
     for path, text in files.items():
         (host / path).parent.mkdir(parents=True, exist_ok=True)
-        (host / path).write_text(text)
+        (host / path).write_text(text, encoding="latin-1")
 
 
 def there(host: Path, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -55,7 +56,7 @@ def there(host: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     user = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
     return subprocess.run(
         ["env", "-i", *user, str(shutil.which("chroot", path=SYSTEM_PATH)), str(host), *argv],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=10,
     )  # fmt: skip
 
 
@@ -70,6 +71,11 @@ def probe(host: Path) -> list[str]:
 def test_what_it_says(host: Path) -> None:
     client = ['SP_CLUSTER_ID="d.n"', 'SP_CLUSTER_NAME="The _first__ one"', 'SP_OURID="11"']
     assert probe(host) == [*client, "SP_LIBVIRT_CPUS=5"]
+
+    # What is no text would make OpenNebula's document of all hosts unreadable.
+    put(host, {"etc/storpool.conf.d/a.conf": "SP_CLUSTER_NAME=Z\xfcrich\1\x1b[0m" + 150 * '"'})
+    assert probe(host)[1] == f'SP_CLUSTER_NAME="Z_rich__[0m{149 * "_"}"'
+    put(host, {"etc/storpool.conf.d/a.conf": ""})
 
     # A later file wins; the slice has another name, in OpenNebula's old file of it too.
     later = {"a.conf": "[node1]\r\nSP_OURID=21\r\n", ".x.conf": "SP_OURID=1", "b.txt": "SP_OURID=3"}
@@ -86,6 +92,8 @@ def test_it_says_only_what_is_known(host: Path) -> None:
     for files in (
         {"etc/storpool.conf": "SP_OURID=$(id)\nnonsense\n[\n=\n", SLICE: "0-3;id\n"},
         {"etc/storpool.conf": "", SLICE: ""},
+        {"etc/storpool.conf": f"SP_CLUSTER_NAME={'x' * 9_000}\nSP_CLUSTER_ID={' ' * 9_000}\n"},
+        {"etc/storpool.conf": "SP_CLUSTER_NAME=" + 2_000 * '"\\\n'},
         {"etc/storpool.conf": "x" * 100_000, SLICE: "08-\n", f"{AT}/addon-storpoolrc": "cgroup=../../etc\n"},
     ):
         put(host, files)

@@ -3,6 +3,8 @@
 # CPUs the VMs' slice has. Needs nothing but a shell and cat, prints only what is known (an empty value would
 # wipe what an administrator has set), and always ends well: a probe that fails takes all others with it.
 set -f
+# A character is a byte: patterns below mean those of ASCII.
+LC_ALL=C
 newline='
 '
 
@@ -19,11 +21,13 @@ trimmed() { # VALUE: without blanks around it and a carriage return
     value=${value#"${value%%[![:space:]]*}"}
 }
 
-plain() { # VALUE: OpenNebula's template text has no escapes, so that what could end the value goes
+plain() { # VALUE: OpenNebula's template text has no escapes, so that what could end the value goes,
+    # and what is not ASCII: in another encoding it would spoil the document of all hosts
     plain=$1
     while :; do
         case $plain in
             *[\"\\]*) plain=${plain%%[\"\\]*}_${plain#*[\"\\]} ;;
+            *[!\ -~]*) plain=${plain%%[!\ -~]*}_${plain#*[!\ -~]} ;;
             *']]>'*) plain=${plain%%']]>'*}]]_${plain#*']]>'} ;;
             *) break ;;
         esac
@@ -54,10 +58,12 @@ conf() { # FILE
     each_line() {
         held=
         for line; do
-            # Most lines are about something else.
-            case $held$line in
-                *SP_OURID* | *SP_CLUSTER_* | *[][\\]*) trimmed "$held$line" && line=$value ;;
-                *) continue ;;
+            line=$held$line
+            # Most lines are about something else. What follows takes time by the square of a length.
+            case ${#line},$line in
+                ????*,*) held= && continue ;;
+                *SP_OURID* | *SP_CLUSTER_* | *[][\\]*) trimmed "$line" && line=$value ;;
+                *) held= && continue ;;
             esac
             case $line in
                 '#'* | ';'*) held= ;;
