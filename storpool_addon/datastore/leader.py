@@ -48,4 +48,4 @@ def _local(driver: Driver) -> OpenNebula:
     given = driver.config.one_xmlrpc or session.endpoint(environ)
     if urlsplit(given).hostname in _LOCAL:
         return driver.one
-    return OpenNebula(session.DEFAULT_ENDPOINT, session.secret(environ))
+    return OpenNebula(session.DEFAULT_ENDPOINT, session.secret(environ), tally=driver.tally)

@@ -6,6 +6,7 @@ which only grow, over restarts too (`since` says from when on):
     actions  (action, outcome) to Spread   "tm/clone", "ok"; outcomes are tally.OUTCOMES
     retries  action to number              calls to the outside that it made again
     calls    call to Calls                 "VolumeCreate", "one.vm.info", "ssh", and "here" for the front-end
+                                           (scripts on hosts; programs that data stream through do not count)
     losses   "garbage", "full"             lines that could not be read; takings of a spool that was full
 
 Bounds of the histograms are tally.ACTION_BOUNDS and tally.CALL_BOUNDS. The directory is
