@@ -15,6 +15,7 @@ from storpool_addon.lab.conductor import Conductor
 from storpool_addon.lab.documents import element, elements
 from storpool_addon.lab.machine import DONE
 from storpool_addon.lab.oned import Oned
+from storpool_addon.lab.resizing import Cannot, Resizing
 
 # From oned's error codes (RequestManager): authentication, no such object, action, internal.
 AUTHENTICATION, NO_EXISTS, ACTION, INTERNAL = 0x0100, 0x0400, 0x0800, 0x2000
@@ -38,6 +39,7 @@ class Methods:
 
     def __init__(self, oned: Oned) -> None:
         self._oned = oned
+        self.resizing = Resizing()
         self.table: dict[str, Method] = {
             "one.system.version": lambda: f"{oned.version}.0",
             "one.vm.info": self._vm,
@@ -51,6 +53,7 @@ class Methods:
             "one.vmpool.info": self._vm_pool,
             "one.vmpool.infoextended": self._vm_pool,
             "one.vm.action": self._vm_action,
+            "one.vm.resize": self._resize,
             "one.vm.update": self._updater("virtual machine", oned.vms, "user_attributes"),
             "one.image.update": self._updater("image", oned.images, "attributes"),
             "one.datastore.update": self._updater("datastore", oned.datastores, "attributes"),
@@ -118,6 +121,13 @@ class Methods:
         if action != "resched" or (vm.state, vm.lcm_state) not in RESCHEDULABLE:
             raise Refusal(ACTION, f"Error performing action {action} on virtual machine [{vm_id}].")
         vm.resched = True
+        return vm_id
+
+    def _resize(self, vm_id: int, text: str, _enforce: bool = True) -> int:
+        try:
+            self.resizing.begin(_found("virtual machine", self._oned.vms, vm_id), assignments(text))
+        except Cannot as reason:
+            raise Refusal(ACTION, str(reason)) from None
         return vm_id
 
     def _updater(self, kind: str, pool: Mapping[int, object], where: str) -> Method:

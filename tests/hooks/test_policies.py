@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from storpool_addon.lab.lab import ENVIRONMENT, Lab
 from storpool_addon.lab.machine import Vm, Volatile
 from storpool_addon.lab.objects import Image
 from storpool_addon.simulator.faults import REFUSE, Fault, Moment, Verdict
+from tests.hooks.calls import api_call
 from tests.sweep import scene
 from tests.tm import cloud
 
@@ -190,13 +190,8 @@ def test_who_does_not_answer_once_is_asked_no_more(world: Lab) -> None:
 
 
 def hook(kind: str, number: int, result: int = 1) -> Command:
-    """As OpenNebula's hook manager starts it: ARGUMENTS = "<kind> $API", ARGUMENTS_STDIN = "yes"."""
-    parameters = "".join(
-        f"<PARAMETER><POSITION>{at}</POSITION><TYPE>IN</TYPE><VALUE>{value}</VALUE></PARAMETER>"
-        for at, value in ((1, "***"), (2, number), (3, "VC_POLICY=&quot;x&quot;"), (4, 1))
-    )
-    info = f"<CALL_INFO><RESULT>{result}</RESULT><PARAMETERS>{parameters}</PARAMETERS><EXTRA/></CALL_INFO>"
-    return Command("hooks/storpool/policies", (), f"{kind} ".encode() + b64encode(info.encode()))
+    """A VM or an image was changed."""
+    return api_call("policies", kind, number, result)
 
 
 def test_the_hook_follows_a_vm_and_an_image_at_once(world: Lab) -> None:
