@@ -93,7 +93,7 @@ class Transport:
     @property
     def _wire(self) -> Wire:
         if self._lazy_wire is None:
-            # Not before it is needed: many scripts ask StorPool for nothing.
+            # http.client takes longer to import than all else that a script does before its first call.
             from storpool_addon.storpool.wire import Wire
 
             self._lazy_wire = Wire(self._endpoint)
