@@ -26,6 +26,7 @@ from tests.storpool.volumes import SNAPSHOT, VOLUME
 
 OK = {"ok": True, "generation": 7}
 SPACE = {**VOLUME, "storedSize": 1, "spaceUsed": 2}
+ATTACHMENT = {"client": 11, "volume": "v", "globalId": "d.n.1", "snapshot": False, "rights": "rw", "pos": 0}
 CLIENT = {"id": 11, "generation": 5, "clientGeneration": 5, "configStatus": "ok", "delay": 0}
 TEMPLATE = {"name": "t", "size": "-", "replication": "-", "iops": "-", "bw": "-"}
 REMOTE = {"name": "r", "location": "l", "remoteId": "l.1.2", "size": 512}
@@ -75,12 +76,10 @@ READS = {
     "snapshots_list": Case(lambda api: api.snapshots_list(), "SnapshotsList", data=[SNAPSHOT], wide=True),
     "snapshots_space": Case(lambda api: api.snapshots_space(), "SnapshotsSpace", data=[SPACE], wide=True),
     "attachments_list": Case(
-        lambda api: api.attachments_list(),
-        "AttachmentsList",
-        data=[
-            {"client": 11, "volume": "v", "globalId": "d.n.1", "snapshot": False, "rights": "rw", "pos": 0}
-        ],
-        wide=True,
+        lambda api: api.attachments_list(), "AttachmentsList", data=[ATTACHMENT], wide=True
+    ),
+    "read_attachments_list": Case(
+        lambda api: api.read_attachments_list(list), "AttachmentsList", data=[ATTACHMENT], wide=True
     ),
     "volume_templates_list": Case(
         lambda api: api.volume_templates_list(), "VolumeTemplatesList", data=[TEMPLATE]

@@ -98,6 +98,9 @@ RIDDEN_OUT: dict[str, Handler] = {
     "a gateway's error page": say(http(b"<html>Bad Gateway</html>", "502 Bad Gateway")),
     "an empty 503": say(http(b"", "503 Service Unavailable")),
     "no HTTP at all": say(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "a line without end": say(b"HTTP/1.0 200 " + b"O" * (1 << 18)),
+    "headers without end": say(GOOD.partition(b"\r\n\r\n")[0], b"\r\nX: y" * 4096),
+    "a chunk without a length": say(GOOD.replace(b"Content-Length:", b"Transfer-Encoding: chunked\r\nX:")),
     "a transient error": say(error("later", transient=True, status="500 Oh")),
 }
 
