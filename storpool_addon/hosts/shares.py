@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.virsh import LIBVIRT
+from storpool_addon.opennebula.shares import V1, V2
 
 if TYPE_CHECKING:
     from storpool_addon.hosts.shell import Shell
@@ -20,11 +20,9 @@ domain=$1 shares=$2 weight=$3
 tell schedinfo "$domain" --live --set "cpu_shares=$shares" >&2
 """
 )
-# As OpenNebula writes a domain (LibVirtDriverKVM.cc): for a CPU, least, most; of cgroup v1 and of v2.
-_SCALES = ((1024, 2, 262144), (100, 1, 10000))
 
 
 def give(shell: Shell, domain: str, cpus: float) -> None:
     """Let a running domain have as much as OpenNebula gives one with so many CPUs at its start."""
-    words = (str(min(max(math.ceil(base * cpus), least), most)) for base, least, most in _SCALES)
-    shell.run(_GIVE, domain, *words, what=f"giving domain {domain} its share of the CPUs")
+    words = (domain, str(V1.of(cpus)), str(V2.of(cpus)))
+    shell.run(_GIVE, *words, what=f"giving domain {domain} its share of the CPUs")

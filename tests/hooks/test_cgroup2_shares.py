@@ -47,5 +47,23 @@ def test_what_is_left_as_it_is(tmp_path: Path) -> None:
     for document in ("", "<domain>", "<domain/>", "<domain><cputune><shares/></cputune></domain>"):
         code, out, _ = run(document)
         assert (code, out) == (0, document)
-    code, out, error = run("<domain><cputune><shares>16384</shares>")
-    assert (code, out) == (0, "<domain><cputune><shares>16384</shares>") and error.count("\n") == 1
+    laughs = "".join(f"<!ENTITY e{at} '{f'&e{at - 1};' * 9}'>" for at in range(1, 9))
+    for document in (
+        "<domain><cputune><shares>16384</shares>",
+        f"<!DOCTYPE domain [<!ENTITY e0 '16384'>{laughs}]>"
+        "<domain><cputune><shares>&e8;</shares></cputune></domain>",
+        "<domain><cputune><shares>16384</shares></cputune></domain>\0",
+    ):
+        code, out, error = run(document)
+        assert (code, out) == (0, document) and error.count("\n") == 1
+    for document in (
+        DOMAIN % ("9" * 5000),
+        DOMAIN % "1638<!-- -->4",
+        "<domain><cputune a='>'><shares b='>'>16384</shares></cputune></domain>",
+    ):
+        assert run(document)[:2] == (0, document)
+    code, out, _ = run("<domain><cputune><shares>16384</shares><shares>20480</shares></cputune></domain>")
+    assert (code, out) == (
+        0,
+        "<domain><cputune><shares>1600</shares><shares>20480</shares></cputune></domain>",
+    )
