@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from storpool_addon.monitoring.metrics.family import COUNTER, HISTOGRAM, About, Families, Histogram
 from storpool_addon.monitoring.totals import Spread, Totals
-from storpool_addon.tally import ACTION_BOUNDS, CALL_BOUNDS
+from storpool_addon.tally import ACTION_BOUNDS, CALL_BOUNDS, OUTCOMES
 
 TABLE = {
     "storpool_driver_actions_total": About(
@@ -37,6 +37,10 @@ def driver(totals: Totals) -> Families:
     shown.set("storpool_driver_counted_since_timestamp_seconds", totals.since)
     durations: dict[str, Spread] = {}
     for (action, outcome), spread in totals.actions.items():
+        if action not in durations:
+            # A counter that begins with its first event never rises: what did not happen is told too.
+            for each in OUTCOMES:
+                shown.set("storpool_driver_actions_total", 0, action, each)
         shown.set("storpool_driver_actions_total", sum(spread.counts), action, outcome)
         durations[action] = durations[action].plus(spread) if action in durations else spread
     for action, spread in durations.items():
