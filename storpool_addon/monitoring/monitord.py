@@ -20,7 +20,8 @@ _CONNECT_S = 2.0
 _BURST = 3
 _DATAGRAM = 65_507
 _PAUSE_S = 0.002
-_COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
+# A comment begins anywhere but in a string (template_parser.l of OpenNebula).
+_COMMENT = re.compile(r'("[^"]*")|#.*')
 _NETWORK = re.compile(r"^\s*NETWORK\s*=\s*\[(.*?)\]", re.MULTILINE | re.DOTALL | re.IGNORECASE)
 _VALUE = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,"\]]+))')
 _EVERYWHERE = ("", "0.0.0.0", "::")
@@ -89,7 +90,7 @@ def _network(environ: Mapping[str, str]) -> dict[str, str]:
     for path in _places(environ):
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
-                found = _NETWORK.search(_COMMENT.sub("", file.read(1 << 20)))
+                found = _NETWORK.search(_COMMENT.sub(r"\1", file.read(1 << 20)))
         except OSError:
             continue
         pairs = _VALUE.findall(found[1]) if found else []

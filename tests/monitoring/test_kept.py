@@ -26,9 +26,9 @@ NETWORK = [
     ADDRESS         = "0.0.0.0",
     MONITOR_ADDRESS = "auto",
     # PORT = 2,
-    PORT    = %d,
+    PORT    = %d, # PORT = 3, PUBKEY = "/nowhere#"
     PUBKEY  = "%s",
-    PRIKEY  = ""
+    PRIKEY  = "" # PORT = 4
 ]
 """
 
