@@ -29,7 +29,7 @@ class Cluster:
         self.api = api
         self.title = identity(api)
         self.datastores: list[Datastore] = []
-        self.templates: Mapping[str, Template] = {}
+        self.templates: Mapping[str, Template] | None = None
         self.sizes: Sizes | None = None
         self.answered = False
         self.troubles: list[str] = []
@@ -81,11 +81,15 @@ def of_all_datastores(driver: Driver) -> tuple[list[Cluster], frozenset[int], li
 
 def tell_datastores(driver: Driver, cluster: Cluster) -> Iterator[str]:
     """Let attributes of datastores say what their templates are like; what went wrong with that."""
-    for datastore in cluster.datastores:
+    for datastore in cluster.datastores if cluster.templates is not None else ():
         try:
             config = driver.config.for_datastore(datastore)
-            template = cluster.templates.get(names.template(config.one_px, datastore.id))
-            if template is None or datastore.state != _READY or config.sp_skip_monitor:
+            if datastore.state != _READY or config.sp_skip_monitor:
+                continue
+            name = names.template(config.one_px, datastore.id)
+            template = (cluster.templates or {}).get(name)
+            if template is None:
+                yield f"StorPool lists no template {name}; create it for datastore {datastore.id}"
                 continue
             changed = {
                 key: text

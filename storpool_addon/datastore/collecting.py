@@ -67,7 +67,7 @@ class Round:
         self._ask(found)
         for cluster in found:
             self.troubles += [*cluster.troubles, *clusters.tell_datastores(self._driver, cluster)]
-        vms, unknown = self._report(found) if self._disks else (None, 0)
+        vms, unknown = self._reported(found) if self._disks else (None, 0)
         summary = Summary(len(found), vms, unknown, self.troubles)
         self._keep_last(found, time.monotonic() - began)
         return summary
@@ -103,12 +103,18 @@ class Round:
             cluster.close(None if in_time else config.monitor_collect_seconds)
 
     def _ask_one(self, cluster: Cluster, wanted: Wanted) -> None:
-        found = cluster.api.volume_templates_status()
+        odd: list[AddonError] = []
+        found = cluster.api.volume_templates_status(odd.append)
+        if odd:
+            cluster.trouble(f"{len(odd)} templates are left out: {odd[0]}")
         templates = {each.name: kept.packed(each) for each in found}
         counts = {each.name: kept.counted(each) for each in found}
         self._keep(SPACE, cluster, Part.now(templates=templates, counts=counts))
         cluster.answered = True
-        cluster.templates = {each.name: each for each in cluster.api.volume_templates_list()}
+        try:
+            cluster.templates = {each.name: each for each in cluster.api.volume_templates_list()}
+        except AddonError as error:
+            cluster.trouble(str(error))
         if self._disks:
             self._count(cluster, wanted)
 
@@ -143,6 +149,13 @@ class Round:
         with self._writing:
             self._parts[cache.LAST] = Part.now(**content, took_s=round(took_s, 3))
             cache.write(self._directory, self._parts)
+
+    def _reported(self, found: list[Cluster]) -> tuple[int, int]:
+        try:
+            return self._report(found)
+        except AddonError as error:
+            self.troubles.append(f"disks of VMs are left out: {error}")
+            return 0, 0
 
     def _report(self, found: list[Cluster]) -> tuple[int, int]:
         """How many VMs were reported, and how many sizes are not known."""

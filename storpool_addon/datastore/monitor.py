@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from storpool_addon import names
-from storpool_addon.errors import StateError
+from storpool_addon.errors import StateError, StorPoolNonsense
 from storpool_addon.monitoring import kept
 from storpool_addon.opennebula.action import DatastoreAction
 from storpool_addon.opennebula.protocol import number, protocol
@@ -44,9 +44,13 @@ def usage(driver: Driver, datastore: Datastore) -> str:
 
 
 def _asked(api: Api, name: str, datastore: Datastore) -> TemplateStatus:
-    for each in api.volume_templates_status():
+    odd: list[StorPoolNonsense] = []
+    for each in api.volume_templates_status(odd.append):
         if each.name == name:
             return each
+    # It may be among those.
+    for error in odd:
+        raise error
     raise StateError(f"StorPool has no template {name}; create it for datastore {datastore.id}")
 
 

@@ -111,11 +111,21 @@ def _complaint(value: Any, members: list[tuple[str, Read]], make: Callable[..., 
     return f"StorPool's answer has a {kind} that cannot be read"
 
 
-def list_of(read: Callable[[Any], Value], value: Any) -> list[Value]:
-    """Each member of a JSON array."""
+def list_of(
+    read: Callable[[Any], Value], value: Any, odd: Callable[[StorPoolNonsense], None] | None = None
+) -> list[Value]:
+    """Each member of a JSON array. odd: is told of a member that is none, in place of failing for all."""
     if type(value) is not list:
         raise StorPoolNonsense(f"StorPool's answer is a {type(value).__name__} where a list belongs")
-    return [read(each) for each in value]
+    if odd is None:
+        return [read(each) for each in value]
+    found = []
+    for each in value:
+        try:
+            found.append(read(each))
+        except StorPoolNonsense as error:
+            odd(error)
+    return found
 
 
 def one_of(read: Callable[[Any], Value], value: Any) -> Value:

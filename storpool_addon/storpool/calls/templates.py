@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable, Optional
 
+from storpool_addon.errors import StorPoolNonsense
 from storpool_addon.storpool import reading
 from storpool_addon.storpool.calls.asking import Asking, found, policy_body
 from storpool_addon.storpool.records import Policy, Template, TemplateStatus
 from storpool_addon.storpool.repeat import DELETE, RESEND, confirmed_by
 
+Odd = Optional[Callable[[StorPoolNonsense], None]]
+
 
 class TemplateCalls(Asking):
     """Templates say how the data of volumes and snapshots are placed and limited."""
 
-    def volume_templates_list(self) -> list[Template]:
-        """All templates."""
-        return reading.list_of(reading.template, self._get("VolumeTemplatesList"))
+    def volume_templates_list(self, odd: Odd = None) -> list[Template]:
+        """All templates. odd: is told of each that cannot be read, in place of failing for all."""
+        return reading.list_of(reading.template, self._get("VolumeTemplatesList"), odd)
 
-    def volume_templates_status(self) -> list[TemplateStatus]:
-        """Capacity and free space of all templates."""
-        return reading.list_of(reading.template_status, self._get("VolumeTemplatesStatus"))
+    def volume_templates_status(self, odd: Odd = None) -> list[TemplateStatus]:
+        """Capacity and free space of all templates. odd: as above."""
+        return reading.list_of(reading.template_status, self._get("VolumeTemplatesStatus"), odd)
 
     def volume_template_describe(self, template: str, *, until: float | None = None) -> Template:
         """One template. until: a deadline of the caller's own, by `Api`'s clock."""
