@@ -1,4 +1,4 @@
-"""A round of collecting with clusters that answer oddly, slowly or without an end, and an oned that goes away."""
+"""A round of collecting with clusters that answer oddly, slowly or without end, and an oned that is gone."""
 
 from __future__ import annotations
 
