@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -70,7 +69,6 @@ class Scrape:
     def __init__(self, config: Config, spool: str, log: Log, leading: Leading) -> None:
         self._config = config
         self._spool = Spool(spool)
-        self._has_spool = os.path.isdir(spool)
         self._log = log
         self._leading = leading
         self._said: dict[str, str] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from storpool_addon.datastore.clusters import Cluster
@@ -29,12 +29,15 @@ def _of(driver: Driver, cluster: Cluster, hosts: list[Host]) -> dict[str, Any]:
         str(each.id): [each.name, "system" if each.is_system else "image"] for each in cluster.datastores
     }
     home = {driver.config.for_datastore(each).sp_cluster_id for each in cluster.datastores} - {""}
-    named = [word for host in hosts for word in _clients(host, home)]
+    named = [each for host in hosts for each in clients_of(host, home)]
     return {"up": cluster.answered, "datastores": datastores, "hosts": named}
 
 
-def _clients(host: Host, home: set[str]) -> Iterator[list[Any]]:
-    """Cluster ("" for the API's own), client id and name of a host, as actions find its client id."""
+def clients_of(host: Host, home: Collection[str]) -> Iterator[list[Any]]:
+    """Cluster ("" for the API's own), client id and name of a host, as actions find its client id.
+
+    home: SP_CLUSTER_ID of the datastores on that API; none where nobody said.
+    """
     there = host.attributes.get("SP_CLUSTER_ID", "")
     own = [host.client_id_in(each) for each in sorted(home)]
     usual = host.client_id if not home or there in ("", *home) else None

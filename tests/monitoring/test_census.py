@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from storpool_addon.datastore.lastround import clients_of
+from storpool_addon.errors import OpenNebulaError
 from storpool_addon.monitoring.census import Attached, Census
 from storpool_addon.monitoring.sizes import Wanted
+from storpool_addon.opennebula.host import Host
+from storpool_addon.opennebula.xml import parse
 
 WANTED = Wanted("one-", "nloc", "one")
 
@@ -58,3 +64,29 @@ def test_odd_entries_pass_and_count_nothing() -> None:
     strange = [entry("one-img-1-deleted-x", None, delayed="x") | {"spaceUsed": "many"}]
     found = counted(odd, [*odd, *strange], [*odd, attachment("one-img-1", "11"), attachment(["one-"], 11)])
     assert found == {"volumes": [], "snapshots": [["", "deleted", 1]], "freed": [], "attachments": []}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "home", "found"),
+    [
+        ("<SP_OURID>11</SP_OURID>", (), [("", 11)]),
+        ("<SP_OURID>11</SP_OURID>", ("d.n",), [("", 11)]),
+        ("", (), []),
+        ("<SP_OURID>x</SP_OURID>", (), []),
+        # Of the datastores' cluster, and known by its number there in a multicluster's list too.
+        ("<SP_OURID>11</SP_OURID><SP_CLUSTER_ID>d.n</SP_CLUSTER_ID>", ("d.n",), [("", 11), ("d.n", 11)]),
+        # Of another one: by itself no client of this API, unless it has a number there too.
+        ("<SP_OURID>11</SP_OURID><SP_CLUSTER_ID>d.o</SP_CLUSTER_ID>", ("d.n",), [("d.o", 11)]),
+        (
+            "<SP_OURID>11</SP_OURID><SP_CLUSTER_ID>d.o</SP_CLUSTER_ID><SP_OURID_D_N>5</SP_OURID_D_N>",
+            ("d.n",),
+            [("", 5), ("d.o", 11)],
+        ),
+    ],
+)
+def test_which_clients_a_host_is(
+    attributes: str, home: tuple[str, ...], found: list[tuple[str, int]]
+) -> None:
+    document = f"<HOST><ID>1</ID><NAME>node1</NAME><TEMPLATE>{attributes}</TEMPLATE></HOST>"
+    host = Host.from_node(parse(document.encode(), "host", OpenNebulaError))
+    assert list(clients_of(host, home)) == [[*each, "node1"] for each in found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 import urllib.request
 from collections import Counter
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from storpool_addon.config import Config
 from storpool_addon.lab.lab import ENVIRONMENT, Lab
@@ -128,11 +131,15 @@ def test_a_real_prometheus_sees_what_storpool_has(lab: Lab, tmp_path: Path) -> N
         every_expression_is_answered(prometheus)
         text = scrape(port)
         assert lab.simulator.token not in text and promtool("check", "metrics", given=text) == ""
-        assert run(lab, "exporter", "--once").stdout.count("storpool_") > 100
+        lab.oned.raft_state = 2
+        assert "storpool_addon_leader 0.0\n" in run(lab, "exporter", "--once").stdout
         lives_on(lab, prometheus, port)
         assert process.poll() is None
-    taken = run(lab, "exporter", "--listen", "127.0.0.1:99999")
-    assert taken.returncode == 1 and "is not ADDRESS:PORT" in taken.stderr
+        taken = run(lab, "exporter", "--listen", f"127.0.0.1:{port}")
+        assert taken.returncode == 1 and "cannot be listened on: Address already in use" in taken.stderr
+    # Where nothing can be kept for the exporter, policies are set all the same.
+    lab.configure(SP_FE_JSON_PATH="/proc/none")
+    assert run(lab, "policies").returncode == 0
 
 
 def agrees(lab: Lab, prometheus: Prometheus) -> None:
@@ -296,6 +303,29 @@ def test_a_big_cloud_is_shown_at_once(tmp_path: Path) -> None:
     samples = sum(len(each.samples) for each in shown)
     assert odd == [] and 2500 < samples < 3200
     assert taken_s < 1, "a tenth of a second on a quiet machine"
+
+
+WITHOUT = """
+import sys
+sys.modules["prometheus_client"] = None
+from storpool_addon.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "said"),
+    [
+        (WITHOUT, ["--once"], "needs Python's prometheus_client: install python3-prometheus-client"),
+        (WITHOUT.replace('["prom', '["no'), ["--listen", "127.0.0.1"], "'127.0.0.1' is not ADDRESS:PORT"),
+        (WITHOUT.replace('["prom', '["no'), ["--listen", "h:99999"], "'h:99999' is not ADDRESS:PORT"),
+    ],
+)
+def test_what_it_cannot_do_without_is_said(tmp_path: Path, program: str, words: list[str], said: str) -> None:
+    argv = [sys.executable, "-c", program, "exporter", *words]
+    environ = {"HOME": str(tmp_path), "ONE_LOCATION": str(tmp_path)}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environ, timeout=60)
+    assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_the_dashboard_is_one() -> None:
