@@ -28,7 +28,12 @@ class Monitoring:
         "65",
         "Minutes after which the space of all snapshots is collected again, with that of the volumes.",
     )
-    sp_skip_monitor = key.flag("SP_SKIP_MONITOR", "0", "Leave this datastore out.", key.DATASTORE)
+    sp_skip_monitor = key.flag(
+        "SP_SKIP_MONITOR",
+        "0",
+        "Collect nothing on account of this datastore, and do not tell it about its template.",
+        key.DATASTORE,
+    )
     raft_leader_ip = key.word(
         "RAFT_LEADER_IP",
         "",

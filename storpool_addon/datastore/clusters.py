@@ -29,6 +29,7 @@ class Cluster:
         self.api = api
         self.title = identity(api)
         self.datastores: list[Datastore] = []
+        self.is_wanted = False
         self.templates: Mapping[str, Template] | None = None
         self.sizes: Sizes | None = None
         self.answered = False
@@ -60,7 +61,10 @@ class Cluster:
 
 
 def of_all_datastores(driver: Driver) -> tuple[list[Cluster], frozenset[int], list[str]]:
-    """The clusters of this driver's datastores, the ids of all datastores, and what is wrong with some."""
+    """The clusters of this driver's datastores, the ids of all datastores, and what is wrong with some.
+
+    A cluster of which all datastores have SP_SKIP_MONITOR is left out.
+    """
     found: dict[str, Cluster] = {}
     known: set[int] = set()
     troubles: list[str] = []
@@ -72,11 +76,14 @@ def of_all_datastores(driver: Driver) -> tuple[list[Cluster], frozenset[int], li
         if each.tm_mad == TM_MAD:
             try:
                 cluster = Cluster(driver.storpool(each))
+                is_wanted = not driver.config.for_datastore(each).sp_skip_monitor
             except AddonError as error:
                 troubles.append(f"datastore {each.id} is left out: {error}")
             else:
-                found.setdefault(cluster.title, cluster).datastores.append(each)
-    return list(found.values()), frozenset(known), troubles
+                cluster = found.setdefault(cluster.title, cluster)
+                cluster.datastores.append(each)
+                cluster.is_wanted |= is_wanted
+    return [each for each in found.values() if each.is_wanted], frozenset(known), troubles
 
 
 def tell_datastores(driver: Driver, cluster: Cluster) -> Iterator[str]:
