@@ -88,6 +88,7 @@ class Lab:
         self.oned = Oned(FRONTEND, self.hosts.frontend.path(REMOTES), version=version)
         self.rpc = self.hosts.within(lambda: RpcServer(self.oned, self.conductor))
         self._ends.callback(self.rpc.close)
+        self.resizing = self.rpc.methods.resizing
         self.images = Images(self.oned)
         if libvirt:
             self.hypervisor = Hypervisor(self.hosts, version)
