@@ -13,6 +13,7 @@ from bench import (
     backups,
     cases,
     deploying,
+    exporter,
     frozen,
     growth,
     images,
@@ -64,6 +65,7 @@ def _rows(rounds: int, only: str) -> Iterator[Row]:
         yield from tweaks.measure(rounds, only)
         yield from monitoring.measure(only)
         yield from policies.measure(only)
+        yield from exporter.measure(only)
         if only in scale.NAME:
             _say("loading a large cluster")
             yield from scale.measure(os.path.join(directory, "large"))

@@ -27,6 +27,8 @@ REPORT = {10_000: (2.0, 100.0), 100_000: (25.0, 200.0)}
 POLICIES_S = 3.0
 # `monitor` as a process, with what was collected of 10,000 VMs.
 MONITOR_MS = 150.0
+# One answer to Prometheus about such a cloud.
+SCRAPE_MS = 100.0
 LOAD_S = 10.0
 SINGLE_CALL_MS = 2.0
 
