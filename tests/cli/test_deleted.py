@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from storpool_addon.lab.lab import ENVIRONMENT, Lab
+from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Volatile
 from tests.sweep import scene
 from tests.tm import cloud
+from tests.tool import run
 
 COPY, RAW = "one-img-7-42-0", "one-sys-42-1-raw"
-
-
-def run(lab: Lab, *words: str) -> tuple[int, str, str]:
-    """The administrator's command on the front-end: exit code, output, errors."""
-    import subprocess
-
-    program = next(Path(lab.tree).rglob("bin/storpool-addon"), None)
-    argv = [str(program)] if program else ["python3", "-m", "storpool_addon.cli"]
-    done = subprocess.run(
-        lab.hosts.action_argv([*argv, *words], ENVIRONMENT, "/var/lib/one"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert lab.simulator.token not in done.stdout + done.stderr
-    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture

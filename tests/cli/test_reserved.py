@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-from storpool_addon.lab.command import Command
 from storpool_addon.lab.lab import Lab
+from tests import tool
 
 KIB = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
 # The lab's hosts have this machine's cgroups, in which nothing is set up for VMs.
@@ -17,8 +17,7 @@ UPDATE = "one.host.update"
 
 def run(lab: Lab, *words: str) -> tuple[int, str, str, int]:
     """The command on the front-end: exit code, output, errors, and how often it changed a host."""
-    program = next(Path(lab.tree).rglob("lib/storpool-addon/bin/storpool-addon"))
-    done = lab.run(Command(f"../../../..{program}", ("reserved", *words)))
+    done = lab.run(tool.command(lab, "reserved", *words))
     return done.exit_code, done.stdout, done.stderr, sum(UPDATE in each.what for each in done.calls)
 
 

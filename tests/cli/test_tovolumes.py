@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
-from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
-from storpool_addon.lab.lab import ENVIRONMENT, Lab
+from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm, Volatile
 from storpool_addon.simulator.faults import Fault, Verdict
+from tests import tool
 from tests.sweep import scene
 from tests.tm import cloud
 
@@ -26,16 +25,8 @@ TAGS = {"virt": "one", "nloc": "one", "nvm": "42"}
 
 
 def run(lab: Lab, *words: str) -> tuple[int, str, str]:
-    """The administrator's command on the front-end: exit code, output, errors."""
-    program = next(Path(lab.tree).rglob("bin/storpool-addon"))
-    done = subprocess.run(
-        lab.hosts.action_argv([str(program), "to-volumes", *words], ENVIRONMENT, "/var/lib/one"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return done.returncode, done.stdout, done.stderr
+    """The administrator's command: exit code, output, errors."""
+    return tool.run(lab, "to-volumes", *words)
 
 
 def machine(lab: Lab) -> Vm:

@@ -11,6 +11,7 @@ import pytest
 from storpool_addon.lab.command import Command, Result
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Volatile
+from tests import tool
 from tests.sweep import scene
 from tests.tm import cloud
 
@@ -24,8 +25,7 @@ cat "$(dirname "$0")/../guests"
 
 
 def fence(lab: Lab, *words: str) -> Result:
-    program = next(Path(lab.tree).rglob("lib/storpool-addon/bin/storpool-addon"))
-    return lab.run(Command(f"../../../..{program}", ("fence", *words)))
+    return lab.run(tool.command(lab, "fence", *words))
 
 
 def guests(lab: Lab, *names: str) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
 from storpool_addon.lab import conductor
 from storpool_addon.lab.command import Command
-from storpool_addon.lab.lab import ENVIRONMENT, Lab
+from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Vm, Volatile
 from storpool_addon.lab.objects import Image
 from storpool_addon.simulator.faults import REFUSE, Fault, Moment, Verdict
+from tests import tool
 from tests.hooks.calls import api_call
 from tests.sweep import scene
 from tests.tm import cloud
@@ -25,15 +25,13 @@ SILVER_DAILY = {"qc": "silver", "vc-policy": "daily"}
 
 def begin(lab: Lab, *words: str) -> subprocess.Popen[str]:
     """Start `storpool-addon policies` on the front-end."""
-    program = next(Path(lab.tree).rglob("bin/storpool-addon"))
-    argv = lab.hosts.action_argv([str(program), "policies", *words], ENVIRONMENT, "/var/lib/one")
-    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return tool.start(lab, "policies", *words)
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, list[str], list[str]]:
     """Exit code, lines of output and of errors."""
-    output, errors = process.communicate(timeout=60)
-    return process.returncode, output.splitlines(), errors.splitlines()
+    code, output, errors = tool.end(process)
+    return code, output.splitlines(), errors.splitlines()
 
 
 def run(lab: Lab, *words: str) -> tuple[int, list[str], list[str]]:

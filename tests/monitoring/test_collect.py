@@ -6,7 +6,6 @@ import base64
 import json
 import re
 import socket
-import subprocess
 import threading
 import time
 import zlib
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 from storpool_addon.lab.command import Command, Result
-from storpool_addon.lab.lab import ENVIRONMENT, Lab
+from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import ACTIVE, Record, Vm, Volatile
 from storpool_addon.simulator.faults import Fault, Verdict
+from tests import tool
 from tests.sweep import scene
 from tests.tm import cloud
 
@@ -101,16 +101,8 @@ def monitord(lab: Lab, **settings: object) -> Iterator[Listener]:
 
 
 def collect(lab: Lab, *words: str) -> tuple[int, str, str]:
-    """The administrator's command on the front-end: exit code, output, errors."""
-    program = next(Path(lab.tree).rglob("bin/storpool-addon"))
-    done = subprocess.run(
-        lab.hosts.action_argv([str(program), "collect", *words], ENVIRONMENT, "/var/lib/one"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return done.returncode, done.stdout, done.stderr
+    """What the timer runs: exit code, output, errors."""
+    return tool.run(lab, "collect", *words)
 
 
 def monitor(lab: Lab, datastore: int) -> Result:
@@ -314,17 +306,8 @@ def test_only_the_leader_and_only_one(lab: Lab) -> None:
 
 def loops(lab: Lab) -> bool:
     """Whether --loop makes round after round, also when one fails."""
-    program = next(Path(lab.tree).rglob("bin/storpool-addon"))
-    words = [str(program), "collect", "--loop", "--every", "0", "--disks", "--jitter", "0.1"]
-    with (
-        monitord(lab),
-        subprocess.Popen(
-            lab.hosts.action_argv(words, ENVIRONMENT, "/var/lib/one"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as process,
-    ):
+    words = ("--loop", "--every", "0", "--disks", "--jitter", "0.1")
+    with monitord(lab), tool.start(lab, "collect", *words) as process:
         assert process.stdout
         try:
             first = process.stdout.readline()

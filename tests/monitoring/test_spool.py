@@ -14,11 +14,12 @@ import pytest
 
 from storpool_addon import tally
 from storpool_addon.lab.command import REMOTES, Command
-from storpool_addon.lab.lab import ENVIRONMENT, HOME, Lab
+from storpool_addon.lab.lab import HOME, Lab
 from storpool_addon.monitoring.spool import Spool
 from storpool_addon.monitoring.totals import Totals
 from storpool_addon.simulator.faults import REFUSE, Fault, Verdict
 from storpool_addon.tally import Tally
+from tests import tool
 from tests.sweep import scene
 from tests.tm.test_terminated import Terminated
 
@@ -275,10 +276,7 @@ def test_what_scripts_did(lab: Lab) -> None:
     lab.hosts.frontend.write(f"{REMOTES}/tm/storpool/broken", script, 0o755)
     assert lab.run(Command("tm/storpool/broken", ())).exit_code == 3
     assert Terminated(lab, clone, 3).exit_code == 143
-    program = next(Path(lab.tree).rglob("bin/storpool-addon"))
-    subprocess.run(
-        lab.hosts.action_argv([str(program), "policies", "--dry-run"], ENVIRONMENT, HOME), check=False
-    )
+    tool.run(lab, "policies", "--dry-run")
 
     found = totals(home)
     assert {each: sum(spread.counts) for each, spread in found.actions.items()} == {
