@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from storpool_addon.lab.command import Result, StepFailed, Steps
-from storpool_addon.lab.hosts import Hosts, captured
+from storpool_addon.lab.hosts import captured
+from storpool_addon.lab.hostset import Hosts
 from storpool_addon.lab.hypervisor import Hypervisor
 from storpool_addon.lab.libvirtd import URI
 from storpool_addon.lab.machine import RUNNING, Vm

@@ -6,65 +6,33 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Callable, TypeVar
+from typing import TypeVar
 
 from storpool_addon.lab.hosts import FRONTEND, Host, NoHosts, layout
+from storpool_addon.lab.hostset import Hosts
 from storpool_addon.lab.programs import CHECKOUT, SYSTEM_PATH, program, write_stub, write_watchers
 
 T = TypeVar("T")
 
 
-class FastHosts:
+class FastHosts(Hosts):
     """Hosts that are no more than a view of the file system; a program in the place of ssh leads to them."""
-
-    frontend_has_devices = True
 
     def __init__(
         self, directory: str, names: Sequence[str], devices: str, desk: str, keep: Sequence[str] = ()
     ) -> None:
-        self._directory = directory
+        super().__init__(directory)
         everyone = {name: Host(name, layout(directory, devices, name)) for name in (FRONTEND, *names)}
         self.frontend = everyone.pop(FRONTEND)
         self.nodes = everyone
-        self._temporary = os.path.join(directory, "tmp")
-        os.makedirs(self._temporary, exist_ok=True)
         hosts = [self.frontend, *everyone.values()]
         self._holder = _start_holder(hosts, [directory, CHECKOUT, sys.prefix, sys.base_prefix, *keep])
         with ExitStack() as undo:
             undo.callback(self.close)
             self._lead_to(hosts, desk)
             undo.pop_all()
-
-    def __enter__(self) -> FastHosts:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def action_argv(self, argv: Sequence[str], environment: Mapping[str, str], directory: str) -> list[str]:
-        """See Hosts."""
-        programs = os.path.join(self._directory, "bin")
-        words = {**environment, "PATH": f"{programs}:{SYSTEM_PATH}", "TMPDIR": self._temporary}
-        assigned = [f"{name}={value}" for name, value in words.items()]
-        return [*self.frontend.enter, "env", "-i", "-C", directory, *assigned, *argv]
-
-    def given(self, stdin: bytes) -> bytes:
-        """See Hosts."""
-        return stdin
-
-    def within(self, function: Callable[[], T]) -> T:
-        """See Hosts."""
-        return function()
-
-    def restart(self) -> None:
-        """See Hosts."""
-        for host in self.nodes.values():
-            host.power_on()
 
     def close(self) -> None:
         """See Hosts."""

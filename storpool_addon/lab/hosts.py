@@ -1,14 +1,13 @@
-"""The hosts of the lab: each with files, devices and a name of its own, reached by ssh, mortal."""
+"""A host of the lab: with files, devices and a name of its own, reached by ssh, mortal."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import Callable, NamedTuple, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 FRONTEND = "frontend"
-T = TypeVar("T")
 # What a host has of its own: the path on the host, and the directory's name among the host's files.
 _OWN = {"/var/lib/one": "var_lib_one", "/var/tmp": "var_tmp", "/etc/storpool.conf.d": "storpool_conf_d"}
 
@@ -116,26 +115,3 @@ class Host:
     def _set_power(self, state: str) -> None:
         with open(self._power, "w") as file:
             file.write(state)
-
-
-class Hosts(Protocol):
-    """A set of hosts, of either kind."""
-
-    frontend: Host
-    nodes: dict[str, Host]
-    frontend_has_devices: bool
-
-    def action_argv(self, argv: Sequence[str], environment: Mapping[str, str], directory: str) -> list[str]:
-        """The command line that becomes `argv` on the front-end, in the very same process."""
-
-    def given(self, stdin: bytes) -> bytes:
-        """What an action reads, in the words of the front-end."""
-
-    def within(self, function: Callable[[], T]) -> T:
-        """Call a function so that the sockets it makes are in the hosts' network."""
-
-    def restart(self) -> None:
-        """Bring every host back to power."""
-
-    def close(self) -> None:
-        """Give everything back."""

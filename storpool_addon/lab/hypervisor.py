@@ -13,7 +13,7 @@ from typing import Protocol
 from storpool_addon.lab import stock
 from storpool_addon.lab.command import HOST_REMOTES, REMOTES, Command, Result, Steps
 from storpool_addon.lab.domainxml import domain
-from storpool_addon.lab.hosts import Hosts
+from storpool_addon.lab.hostset import Hosts
 from storpool_addon.lab.machine import Vm
 from storpool_addon.lab.programs import stub
 

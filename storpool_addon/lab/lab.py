@@ -21,7 +21,8 @@ from storpool_addon.lab.domains import Domains
 from storpool_addon.lab.fast import FastHosts
 from storpool_addon.lab.foreign import Foreign
 from storpool_addon.lab.gate import Gate
-from storpool_addon.lab.hosts import FRONTEND, Hosts, NoHosts
+from storpool_addon.lab.hosts import FRONTEND, NoHosts
+from storpool_addon.lab.hostset import Hosts
 from storpool_addon.lab.hypervisor import Hypervisor
 from storpool_addon.lab.images import Images
 from storpool_addon.lab.machines import Machines

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from storpool_addon.lab import machine
 from storpool_addon.lab.command import Command, StepFailed, Steps
-from storpool_addon.lab.hosts import Hosts
+from storpool_addon.lab.hostset import Hosts
 from storpool_addon.lab.machine import RUNNING, Vm
 from storpool_addon.lab.oned import Oned
 

@@ -10,9 +10,10 @@ import base64
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Callable, TypeVar
+from typing import TypeVar
 
 from storpool_addon.lab.hosts import FRONTEND, Host, captured, layout
+from storpool_addon.lab.hostset import Hosts
 from storpool_addon.lab.programs import SYSTEM_PATH, program, write_stub, write_watchers
 from storpool_addon.lab.standin import translated
 
@@ -51,7 +52,7 @@ class PlainHost(Host):
         return None if text is None else translated(text, self.shown)
 
 
-class PlainHosts:
+class PlainHosts(Hosts):
     """The front-end and the nodes."""
 
     frontend_has_devices = False
@@ -59,13 +60,12 @@ class PlainHosts:
     def __init__(
         self, directory: str, names: Sequence[str], devices: str, desk: str, keep: Sequence[str] = ()
     ) -> None:
-        self._directory = directory
+        super().__init__(directory)
         self._programs = os.path.join(directory, "bin")
         hosts = [PlainHost(name, directory, devices) for name in (FRONTEND, *names)]
         self._frontend = hosts[0]
-        self.frontend: Host = hosts[0]
-        self.nodes: dict[str, Host] = {host.name: host for host in hosts[1:]}
-        os.makedirs(os.path.join(directory, "tmp"))
+        self.frontend = hosts[0]
+        self.nodes = {host.name: host for host in hosts[1:]}
         # A link that was copied from another host has that host's path in it.
         shown = {outside: path for host in hosts for path, outside in host.paths.items()}
         for host in hosts:
@@ -75,7 +75,7 @@ class PlainHosts:
     def action_argv(self, argv: Sequence[str], environment: Mapping[str, str], directory: str) -> list[str]:
         """See Hosts."""
         paths = self._frontend.paths
-        words = {**environment, **self._frontend.storpool(), "TMPDIR": os.path.join(self._directory, "tmp")}
+        words = {**environment, **self._frontend.storpool(), "TMPDIR": self._temporary}
         words.update(HOME=paths["/var/lib/one"], PATH=f"{self._programs}:{SYSTEM_PATH}")
         assigned = [f"{name}={value}" for name, value in words.items()]
         ours = [translated(word, paths) if word.startswith(_FRONTEND_FILES) else word for word in argv]
@@ -87,18 +87,6 @@ class PlainHosts:
         if stdin.startswith(b"<"):
             return translated(stdin.decode(), own).encode()
         return base64.b64encode(translated(base64.b64decode(stdin).decode(), own).encode())
-
-    def within(self, function: Callable[[], T]) -> T:
-        """See Hosts."""
-        return function()
-
-    def restart(self) -> None:
-        """See Hosts."""
-        for host in self.nodes.values():
-            host.power_on()
-
-    def close(self) -> None:
-        """See Hosts."""
 
     def _lead_to(self, hosts: Sequence[PlainHost], desk: str, kept: Sequence[str]) -> None:
         """Programs as for fast hosts, but with paths to replace instead of views to enter."""

@@ -10,45 +10,20 @@ import contextlib
 import grp
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
+from collections.abc import Mapping, Sequence
 from typing import Callable, TypeVar
 
-from storpool_addon.lab import accelerator, libvirtd, namespaces
+from storpool_addon.lab import accelerator, accounts, libvirtd, namespaces
+from storpool_addon.lab.accounts import UID, USER
 from storpool_addon.lab.hosts import FRONTEND, Host, Layout, NoHosts, layout
+from storpool_addon.lab.hostset import Hosts
 from storpool_addon.lab.programs import CHECKOUT, SYSTEM_PATH, program, write_watchers
 
 T = TypeVar("T")
-USER, UID = "oneadmin", 9869
-_SSHD = """\
-Port 22
-ListenAddress {address}
-HostKey {directory}/host_key
-PidFile /run/sshd.pid
-UsePAM no
-UseDNS no
-StrictModes no
-PasswordAuthentication no
-MaxStartups 100
-MaxSessions 100
-AuthorizedKeysFile {directory}/authorized_keys
-"""
-_SSH = """\
-Host *
-    IdentityFile /var/lib/one/.ssh/id_ed25519
-    UserKnownHostsFile /var/lib/one/.ssh/known_hosts
-    StrictHostKeyChecking yes
-"""
-_MULTIPLEX = """\
-    ControlMaster auto
-    ControlPath /run/one/%C
-    ControlPersist 60
-"""
 
 
 class RealHost(Host):
@@ -83,7 +58,7 @@ class RealHost(Host):
         kinds = (
             ["-m", "-u", "-i", "-n", "-r"] if self.name == FRONTEND else ["-m", "-u", "-i", "-n", "-r", "-p"]
         )
-        self.enter = [program("nsenter"), "-t", str(self._pid), *kinds, "--", *as_user()]
+        self.enter = [program("nsenter"), "-t", str(self._pid), *kinds, "--", *accounts.as_user()]
 
     def power_off(self, *, hang: bool = False) -> None:
         """Kill the host's first process, and with it all others; with `hang`, freeze the others."""
@@ -117,14 +92,12 @@ class RealHost(Host):
         )
 
 
-class RealHosts:
+class RealHosts(Hosts):
     """The front-end and the nodes, up and running.
 
     control_master: ssh keeps its connections open, as OpenNebula's installation suggests. libvirt: each node
     has a libvirtd of its own.
     """
-
-    frontend_has_devices = True
 
     def __init__(
         self,
@@ -139,23 +112,22 @@ class RealHosts:
     ) -> None:
         if os.getuid() != 0:
             raise NoHosts("hosts with sshd and block devices of their own need root")
-        self._directory = directory
+        super().__init__(directory)
         self._libvirt = libvirt
         self._network = _network()
-        self._temporary = os.path.join(directory, "tmp")
         self._hosts: list[RealHost] = []
         everyone = [FRONTEND, *names]
         try:
-            _write_common(directory, everyone)
+            accounts.write_common(directory, everyone)
             known = [directory, CHECKOUT, sys.prefix, sys.base_prefix, *keep]
             hosts = [
                 self._host(name, layout(directory, devices, name), known, n)
                 for n, name in enumerate(everyone, 1)
             ]
-            self.frontend: Host = hosts[0]
-            self.nodes: dict[str, Host] = {host.name: host for host in hosts[1:]}
+            self.frontend = hosts[0]
+            self.nodes = {host.name: host for host in hosts[1:]}
             self._hosts = hosts
-            self._keys(hosts, control_master)
+            accounts.write_keys(directory, hosts, control_master)
             write_watchers(os.path.join(directory, "bin"), desk, "ssh")
             for host in hosts:
                 host.start()
@@ -164,25 +136,6 @@ class RealHosts:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> RealHosts:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def action_argv(self, argv: Sequence[str], environment: Mapping[str, str], directory: str) -> list[str]:
-        """See Hosts."""
-        programs = os.path.join(self._directory, "bin")
-        words = {**environment, "PATH": f"{programs}:{SYSTEM_PATH}", "TMPDIR": self._temporary}
-        assigned = [f"{name}={value}" for name, value in words.items()]
-        return [*self.frontend.enter, program("env"), "-i", "-C", directory, *assigned, *argv]
-
-    def given(self, stdin: bytes) -> bytes:
-        """See Hosts."""
-        return stdin
 
     def within(self, function: Callable[[], T]) -> T:
         """See Hosts."""
@@ -193,11 +146,6 @@ class RealHosts:
 
         return _made_by_thread(inside)
 
-    def restart(self) -> None:
-        """See Hosts."""
-        for host in self.nodes.values():
-            host.power_on()
-
     def close(self) -> None:
         """See Hosts."""
         for host in self._hosts:
@@ -207,8 +155,6 @@ class RealHosts:
     def _host(self, name: str, files: Layout, keep: Sequence[str], number: int) -> RealHost:
         files.make()
         directory, common = files.files, os.path.join(self._directory, "common")
-        with open(os.path.join(directory, "sshd_config"), "w") as file:
-            file.write(_SSHD.format(address=f"127.0.0.{number}", directory=directory))
         own = [("hostname", "/etc/hostname")]
         shared = [("passwd", "/etc/passwd"), ("group", "/etc/group"), ("hosts", "/etc/hosts")]
         with open(os.path.join(directory, "hostname"), "w") as file:
@@ -226,14 +172,7 @@ class RealHosts:
             "disk_group": grp.getgrnam("disk").gr_gid,
             "own_proc": name != FRONTEND,
             "libvirtd": self._hypervisor(name, directory, number),
-            "sshd": [
-                program("sshd"),
-                "-D",
-                "-E",
-                os.path.join(directory, "sshd.log"),
-                "-f",
-                f"{directory}/sshd_config",
-            ],
+            "sshd": accounts.sshd(files, f"127.0.0.{number}"),
         }
         host = RealHost(name, files, spec)
         words = [f"PATH={SYSTEM_PATH}", "HOME=/var/lib/one", f"USER={USER}", "LANG=C"]
@@ -245,26 +184,6 @@ class RealHosts:
             return None
         return libvirtd.prepare(directory, number, USER, UID, accelerated=accelerator.runs_linux())
 
-    def _keys(self, hosts: Sequence[RealHost], control_master: bool) -> None:
-        """A key for every host, one for the service user, and who knows whom."""
-        key = os.path.join(self._directory, "common", "id_ed25519")
-        _generate(key)
-        known = []
-        for host in hosts:
-            _generate(os.path.join(host.layout.files, "host_key"))
-            known.append(f"{host.name} {_read(os.path.join(host.layout.files, 'host_key.pub'))}")
-        for host in hosts:
-            authorized = os.path.join(host.layout.files, "authorized_keys")
-            shutil.copy(key + ".pub", authorized)
-            config = _SSH + (_MULTIPLEX if control_master else "")
-            host.write("/var/lib/one/.ssh/config", config, 0o600)
-            host.write("/var/lib/one/.ssh/known_hosts", "".join(known))
-            host.write("/var/lib/one/.ssh/id_ed25519", _read(key), 0o600)
-            for path in ("/var/lib/one/.ssh", "/var/lib/one"):
-                os.chmod(host.path(path), 0o700 if path.endswith("ssh") else 0o755)
-            os.chmod(host.path("/var/tmp"), 0o1777)
-            os.chmod(host.layout.files, 0o755)
-
 
 def _network() -> int:
     try:
@@ -272,57 +191,6 @@ def _network() -> int:
     except OSError as error:
         reason = f"a network of their own is refused ({error.strerror})"
         raise NoHosts(f"real hosts cannot be started here: {reason}") from error
-
-
-def as_user() -> list[str]:
-    """What makes the service user run a command line; it is a member of `disk`, as on real hosts."""
-    groups = [str(UID), str(grp.getgrnam("disk").gr_gid)]
-    with contextlib.suppress(KeyError):
-        groups.append(str(grp.getgrnam("kvm").gr_gid))
-    return [program("setpriv"), f"--reuid={UID}", f"--regid={UID}", f"--groups={','.join(groups)}", "--"]
-
-
-def _write_common(directory: str, names: Sequence[str]) -> None:
-    """The files below /etc that all hosts share."""
-    common = os.path.join(directory, "common")
-    os.makedirs(common)
-    # Everybody must be able to pass; the service user reads its keys from its own home.
-    os.chmod(directory, 0o755)
-    temporary = os.path.join(directory, "tmp")
-    os.mkdir(temporary)
-    os.chown(temporary, UID, UID)
-    without = [line for line in _lines("/etc/passwd") if not line.startswith(f"{USER}:")]
-    _write(common, "passwd", [*without, f"{USER}:x:{UID}:{UID}::/var/lib/one:/bin/bash"])
-    groups = [_joined(line) for line in _lines("/etc/group") if not line.startswith(f"{USER}:")]
-    _write(common, "group", [*groups, f"{USER}:x:{UID}:"])
-    addresses = [f"127.0.0.{number} {name}" for number, name in enumerate(names, 1)]
-    _write(common, "hosts", ["127.0.0.1 localhost", *addresses])
-
-
-def _joined(line: str) -> str:
-    """A line of /etc/group, with the service user in the groups that give it devices."""
-    if line.split(":")[0] not in ("disk", "kvm"):
-        return line
-    return f"{line}{'' if line.endswith(':') else ','}{USER}"
-
-
-def _lines(path: str) -> list[str]:
-    return _read(path).splitlines()
-
-
-def _read(path: str) -> str:
-    with open(path) as file:
-        return file.read()
-
-
-def _write(directory: str, name: str, lines: Iterable[str]) -> None:
-    with open(os.path.join(directory, name), "w") as file:
-        file.write("\n".join(lines) + "\n")
-
-
-def _generate(path: str) -> None:
-    command = [program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", path]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 
 def _made_by_thread(function: Callable[[], T]) -> T:
