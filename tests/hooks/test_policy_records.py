@@ -85,6 +85,9 @@ def test_messages_of_hooks() -> None:
     assert ApiCall.parse(message(good)) == ApiCall("vm", 42, True)
     assert ApiCall.parse(message(good, "image")).kind == "image"
     assert not ApiCall.parse(message(good.replace("<RESULT>1", "<RESULT>0"))).succeeded
+    # oned writes what users sent into the message as it came: it ends its own parameter, and adds more.
+    forged = parameter % 42 + parameter.replace(">2<", ">3<") % "A" + parameter % 7 + "<RESULT>0</RESULT>"
+    assert ApiCall.parse(message(info % forged)) == ApiCall("vm", 42, True)
     for wrong in (b"", b"vm", b"vm ", b"vm $API", b"host " + message(good)[3:], message(good)[3:],
                   message("<VM/>"), message(info % answer), message(info % (parameter % "4;2")),
                   message('<!DOCTYPE a [<!ENTITY b "c">]>' + good)):  # fmt: skip
