@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from storpool_addon.lab.objects import Image
 from storpool_addon.simulator.faults import REFUSE, Fault, Moment, Verdict
 from tests import tool
 from tests.hooks.calls import api_call
+from tests.second import Second
 from tests.sweep import scene
 from tests.tm import cloud
 
@@ -185,6 +188,23 @@ def test_who_does_not_answer_once_is_asked_no_more(world: Lab) -> None:
     assert world.conductor.end()[first:] == []
     assert (code, output[-1], len(errors)) == (1, "0 volumes were changed", 2), errors
     assert "is oned running?" in errors[0], errors
+
+
+def test_clusters_that_answer_are_done_at_once(lab: Lab, tmp_path: Path) -> None:
+    waiting = threading.Barrier(2, timeout=20)
+
+    def meet(moment: Moment) -> None:
+        if (moment.query, moment.when) == ("VolumesList", "before"):
+            waiting.wait()
+
+    with Second(lab, tmp_path) as second:
+        for image in (lab.give_image(), second.give_image()):
+            image.attributes["SP_QOSCLASS"] = f"of-{image.id}"
+        lab.simulator.gate = second.simulator.gate = meet
+        assert run(lab)[::2] == (0, []) and not waiting.broken
+        lab.simulator.gate = second.simulator.gate = None
+        assert [each["tags"]["qc"] for each in lab.storpool("VolumesList")] == ["of-7"]
+        assert [each["tags"]["qc"] for each in second.ask("VolumesList")] == ["of-8"]
 
 
 def hook(kind: str, number: int, result: int = 1) -> Command:
