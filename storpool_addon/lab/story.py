@@ -59,6 +59,9 @@ class Story:
             ("undelete VM 1's disk: the data is there", self._undelete),
             ("measure the datastores", self._monitor),
         ]
+        if self.lab.hosts.frontend_has_devices:
+            # Where all that the front-end writes is its own.
+            steps.append(("collect what there is, and show it as Prometheus sees it", self._metrics))
         for title, step in steps:
             with self.report.step(title):
                 step()
@@ -179,6 +182,15 @@ class Story:
         for datastore in filter(lambda each: not each.backup, self.lab.oned.datastores.values()):
             self.stage.do(self.lab.images.monitor(datastore))
             self.report.expect(datastore.total_mb > 0, True, f"datastore {datastore.id} has a capacity")
+
+    def _metrics(self) -> None:
+        self.stage.command("collect")
+        shown = self.stage.command("exporter", "--once")
+        there = len(self.lab.storpool("VolumesList"))
+        counts = re.findall(r"^(storpool_datastore_volumes{.*}) ([0-9]+)\.0$", shown, re.MULTILINE)
+        for name, count in counts:
+            self.report.say(f"    {name} {count}")
+        self.report.expect(sum(int(count) for _, count in counts), there, "volumes in the metrics")
 
     @property
     def _magic(self) -> bytes:

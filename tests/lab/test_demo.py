@@ -33,7 +33,7 @@ def test_the_story_ends_well(installed_tree: str, tmp_path: Path, out: io.String
     with lab:
         Story(lab, report, str(tmp_path / "scratch")).tell()
     assert report.is_well, out.getvalue()
-    assert len(report.lines) == (16 if plain else 18)
+    assert len(report.lines) == (16 if plain else 19)
     assert all(line.checks for line in report.lines)
 
 
