@@ -122,6 +122,7 @@ def test_a_real_prometheus_sees_what_storpool_has(lab: Lab, tmp_path: Path) -> N
         lab.simulator.faults.set([])
         missing = next(lab.images.monitor(lab.oned.add_image_datastore(109, "no-template")))
         assert lab.run(missing).exit_code == 1
+        del lab.oned.datastores[109]
         assert run(lab, "policies").returncode == 0
         assert run(lab, "collect").returncode == 0
         prometheus.wait('up{job="storpool"}', 1)
