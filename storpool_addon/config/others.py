@@ -116,9 +116,8 @@ OBSOLETE = {
     **dict.fromkeys(
         ("QEMU_PROTOCOL", "DATASTORE_LOCATION", "REMOTE_LOCATION", "ONE_RUNDIR"), "OpenNebula's own settings"
     ),
-    **dict.fromkeys(
-        ("DELETE_T_CPU_SHARES", "FT_ACTION", "FT_HOSTNAME", "FT_HOSTID"), "OpenNebula's own hooks"
-    ),
+    "DELETE_T_CPU_SHARES": "the hook `resize`, which marks what it has carried out",
+    **dict.fromkeys(("FT_ACTION", "FT_HOSTNAME", "FT_HOSTID"), "OpenNebula's own hooks"),
     **dict.fromkeys(
         (
             "ONE_VER",
