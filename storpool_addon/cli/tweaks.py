@@ -9,12 +9,13 @@ from difflib import unified_diff
 from typing import TYPE_CHECKING, TextIO
 
 from storpool_addon.cli.table import print_table
-from storpool_addon.domain.document import MAX_DOCUMENT, Domain
+from storpool_addon.domain.document import Domain
 from storpool_addon.domain.enabled import Enabled, enabled
 from storpool_addon.domain.manual import explained
 from storpool_addon.domain.tweaking import BUILT_IN, MIGRATE, apply, load
 from storpool_addon.errors import UsageError
 from storpool_addon.opennebula.vm import Vm
+from storpool_addon.opennebula.xml import MAX_DOCUMENT
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

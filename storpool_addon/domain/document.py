@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from storpool_addon.domain.disk import Disk
 from storpool_addon.domain.layout import insert, merge, remove
 from storpool_addon.errors import UsageError
+from storpool_addon.opennebula.xml import MAX_DOCUMENT, tree
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
-
-MAX_DOCUMENT = 64 << 20
 
 # A DTD, and so every entity, could only stand between the start and the root element: a document that has
 # nothing there but a declaration, comments and processing instructions is safe before libxml2 sees it.
@@ -52,7 +50,7 @@ class Domain:
             )
         if not _ROOT_WITHOUT_DTD.match(document):
             raise UsageError(f"{source} is not XML as libvirt writes it: it does not begin with an element")
-        root = _parse(document, source)
+        root = tree(document, source, whole=True)
         if root.tag != "domain":
             raise UsageError(f"{source} holds a {str(root.tag)[:80]} and no domain")
         return cls(root, declared=document.lstrip(b"\xef\xbb\xbf").startswith(b"<?xml "))
@@ -147,22 +145,3 @@ class Domain:
 def whole(text: str) -> int | None:
     """The whole number that a text is, of no more digits than anything in a domain has; else None."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
-
-
-def _parse(document: bytes, source: str) -> _Element:
-    from lxml.etree import XMLSyntaxError, fromstring
-
-    try:
-        root: _Element = fromstring(document, _parser())
-    except XMLSyntaxError as reason:
-        raise UsageError(f"{source} is not XML: {' '.join(str(reason.msg).split())[:200]}") from None
-    return root
-
-
-@lru_cache(maxsize=1)
-def _parser() -> Any:
-    from lxml.etree import XMLParser
-
-    return XMLParser(
-        resolve_entities=False, load_dtd=False, no_network=True, huge_tree=True, strip_cdata=False
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from storpool_addon.errors import AddonError, UsageError
@@ -195,21 +195,31 @@ def _decode(document: bytes, source: str, error: type[AddonError]) -> bytes:
         raise error(f"{source} is neither XML nor base64: {reason}") from None
 
 
-def _parse_plain(document: bytes, source: str, error: type[AddonError]) -> _Element:
+def tree(
+    document: bytes, source: str, error: type[AddonError] = UsageError, *, whole: bool = False
+) -> _Element:
+    """The root of a document, which can name no file and no entity.
+
+    whole: with comments, instructions and CDATA sections as they are.
+    """
     from lxml.etree import XMLSyntaxError, fromstring
 
-    if not _DECLARES_ENCODING.match(document):
-        # oned keeps what clients sent: one bad byte in a note must not make a VM impossible to delete.
-        document = document.decode("utf-8", "replace").encode()
     try:
-        root: _Element = fromstring(document, _parser())
+        root: _Element = fromstring(document, _parser(whole))
     except XMLSyntaxError as reason:
-        raise error(f"{source} is not XML: {' '.join(str(reason.msg).split())}") from None
+        raise error(f"{source} is not XML: {' '.join(str(reason.msg).split())[:200]}") from None
     return root
 
 
-@lru_cache(maxsize=1)
-def _parser() -> Any:
+def _parse_plain(document: bytes, source: str, error: type[AddonError]) -> _Element:
+    if not _DECLARES_ENCODING.match(document):
+        # oned keeps what clients sent: one bad byte in a note must not make a VM impossible to delete.
+        document = document.decode("utf-8", "replace").encode()
+    return tree(document, source, error)
+
+
+@cache
+def _parser(whole: bool) -> Any:
     from lxml.etree import XMLParser
 
     # huge_tree: a pool of VMs arrives as one text node, and libxml2 ends those at 10 MB otherwise.
@@ -218,6 +228,7 @@ def _parser() -> Any:
         load_dtd=False,
         no_network=True,
         huge_tree=True,
-        remove_comments=True,
-        remove_pis=True,
+        strip_cdata=not whole,
+        remove_comments=not whole,
+        remove_pis=not whole,
     )
