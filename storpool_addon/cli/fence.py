@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -37,6 +39,7 @@ def add_arguments(commands: _SubParsersAction[ArgumentParser]) -> None:
 
 def run(driver: Driver, arguments: Namespace, out: TextIO) -> None:
     """Carry out the subcommand; StateError when it is refused, or not confirmed."""
+    check_user(os.path.dirname(driver.remotes))
     host = fencing.find_host(driver, arguments.host)
     who = chronicle.who(driver)
     with driver.exclusive(f"fence-host-{host.id}"):
@@ -57,6 +60,20 @@ def run(driver: Driver, arguments: Namespace, out: TextIO) -> None:
         outcome = fencing.fence(driver, seen, who)
     _print(_did(outcome), _record(seen, outcome), arguments.json, out)
     outcome.check()
+
+
+def check_user(directory: str) -> None:
+    """UsageError for anybody but oned's user: the marks have to be where oned's actions look for them.
+
+    directory: oned's own, which belongs to that user.
+    """
+    owner = os.stat(directory).st_uid
+    if owner != os.geteuid():
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"#{owner}"
+        raise UsageError(f"only {name} can fence a host: sudo -H -u {name} storpool-addon {NAME} …")
 
 
 def _print(lines: Iterator[str], record: dict[str, object], as_json: bool, out: TextIO) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
+from storpool_addon.cli.fence import check_user
+from storpool_addon.errors import UsageError
 from storpool_addon.lab.command import Command, Result
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Volatile
@@ -66,6 +69,16 @@ def world(lab: Lab) -> Lab:
 
 def attached(lab: Lab) -> dict[str, set[str]]:
     return {name: set(hosts) for name, hosts in cloud.attached(lab).items() if hosts}
+
+
+def test_only_oneds_user_can_mark_a_host(tmp_path: Path) -> None:
+    """Marks in another home would be seen by nobody, and a VM start on two hosts."""
+    check_user(str(tmp_path))
+    other = Path("/")
+    if os.geteuid() == 0:
+        os.chown(other := tmp_path, 65534, -1)
+    with pytest.raises(UsageError, match="can fence a host: sudo -H -u"):
+        check_user(str(other))
 
 
 def test_a_host_that_is_well_is_left_alone(world: Lab) -> None:
