@@ -135,5 +135,5 @@ def without_token(document: bytes) -> bytes:
     if TOKEN.encode() not in document:
         return document
     root = parse(document)
-    root.remove(f".//{TOKEN}")
+    root.remove(TOKEN)
     return root.document()

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from storpool_addon.errors import AddonError, UsageError
 
 if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
     from lxml.etree import _Element
 
 MAX_DOCUMENT = 64 << 20
+# What takes longer to read with the standard library's parser than lxml takes to be imported: pools, mostly.
+_LARGE = 1 << 19
 TRUTHY = frozenset(("1", "Y", "YES", "T", "TRUE", "ON"))
 # oned counts sizes in MiB and StorPool in bytes, both in signed 64 bits.
 MAX_SIZE_MIB = (1 << 43) - 1
 
 # oned writes the root element at once, at most after an XML declaration. A DTD, and so every entity, could
-# only stand between the two: asking for `<letter` there rules them out before libxml2 sees the document.
+# only stand between the two: asking for `<letter` there rules them out before a parser sees the document.
 _ROOT_AT_ONCE = re.compile(rb"\s*(?:<\?xml [^<>]{0,100}\?>)?\s*<[A-Za-z_]")
 _DECLARES_ENCODING = re.compile(rb"\s*<\?xml [^<>]*encoding")
 _NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
@@ -39,7 +43,7 @@ class Node:
 
     __slots__ = ("_element", "_error", "name")
 
-    def __init__(self, element: _Element, name: str, error: type[AddonError] = UsageError) -> None:
+    def __init__(self, element: Element, name: str, error: type[AddonError] = UsageError) -> None:
         self._element = element
         self._error = error
         self.name = name
@@ -105,23 +109,20 @@ class Node:
         parent = self._element.find(path)
         if parent is None:
             return Attributes()
-        plain = (child for child in parent if isinstance(child.tag, str) and not len(child))
-        return Attributes((str(child.tag), (child.text or "").strip()) for child in plain)
+        return Attributes((each.tag, (each.text or "").strip()) for each in parent if not len(each))
 
     def chosen(self, *names: str) -> Attributes:
         """Plain attributes of these names alone, in a third of the time that all would take."""
-        return Attributes(
-            (each.tag, (each.text or "").strip()) for each in self._element.iterchildren(*names)
-        )
+        return Attributes((each.tag, (each.text or "").strip()) for each in _below(self._element, names))
 
     def vectors(self, name: str, *keys: str) -> Iterator[dict[str, str]]:
         """Of all elements right below of that name their attributes of these names, as they are written."""
-        for found in self._element.iterchildren(name):
-            yield {each.tag: each.text or "" for each in found.iterchildren(*keys)}
+        for found in _below(self._element, (name,)):
+            yield {each.tag: each.text or "" for each in _below(found, keys)}
 
     def children(self, *names: str) -> Iterator[Node]:
         """The elements right below of these names, in document order; cheaper than `nodes`."""
-        for found in self._element.iterchildren(*names):
+        for found in _below(self._element, names):
             yield Node(found, self.name, self._error)
 
     @property
@@ -136,24 +137,25 @@ class Node:
         """Give the child of that name this text, for documents that are handed on; a new one if need be."""
         found = self._element.find(name)
         if found is None:
-            from lxml.etree import SubElement
-
-            found = SubElement(self._element, name)
+            found = self._element.makeelement(name, {})
+            self._element.append(found)
         found.text = text
 
-    def remove(self, path: str) -> None:
-        """Take all elements at `path` out of a document that is handed on."""
-        for found in list(self._element.iterfind(path)):
-            parent = found.getparent()
-            if parent is not None:
+    def remove(self, name: str) -> None:
+        """Take all elements of that name, wherever they are, out of a document that is handed on."""
+        for parent in list(self._element.iter()):
+            for found in parent.findall(name):
                 parent.remove(found)
 
     def document(self) -> bytes:
         """The element as a document, as oned writes them: in UTF-8, without a declaration."""
-        from lxml.etree import tostring
+        from copy import copy
+        from xml.etree.ElementTree import tostring
 
-        written: bytes = tostring(self._element, encoding="utf-8", with_tail=False)
-        return written
+        alone = copy(self._element)
+        alone.tail = None
+        # A carriage return that is written as such would be read as the end of a line.
+        return tostring(alone, encoding="unicode").replace("\r", "&#13;").encode()
 
     def wrong(self, path: str, text: str, wanted: str) -> AddonError:
         """The error for an element that does not hold what is wanted."""
@@ -211,11 +213,20 @@ def tree(
     return root
 
 
-def _parse_plain(document: bytes, source: str, error: type[AddonError]) -> _Element:
+def _parse_plain(document: bytes, source: str, error: type[AddonError]) -> Element:
+    """An element of the standard library, or one of lxml, which has the same methods."""
     if not _DECLARES_ENCODING.match(document):
         # oned keeps what clients sent: one bad byte in a note must not make a VM impossible to delete.
         document = document.decode("utf-8", "replace").encode()
-    return tree(document, source, error)
+    if len(document) > _LARGE:
+        return tree(document, source, error)  # type: ignore[return-value]
+    from xml.etree.ElementTree import ParseError, fromstring
+
+    try:
+        return fromstring(document)
+    # An encoding that is declared and unknown is a LookupError, one of several bytes a ValueError.
+    except (ParseError, LookupError, ValueError) as reason:
+        raise error(f"{source} is not XML: {' '.join(str(reason).split())[:200]}") from None
 
 
 @cache
@@ -232,3 +243,10 @@ def _parser(whole: bool) -> Any:
         remove_comments=not whole,
         remove_pis=not whole,
     )
+
+
+def _below(element: Element, names: Collection[str]) -> Iterable[Element]:
+    """The children of these names."""
+    # lxml makes an object of every element that is looked at, and has a way around the others.
+    chosen: Callable[..., Iterable[Element]] | None = getattr(element, "iterchildren", None)
+    return chosen(*names) if chosen else (each for each in element if each.tag in names)

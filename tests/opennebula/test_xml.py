@@ -154,3 +154,41 @@ def test_attributes_are_the_plain_children_and_hide_their_values() -> None:
 def test_required_element_is_named() -> None:
     with pytest.raises(UsageError, match="standard input has no DATASTORE"):
         xml.parse(b"<V/>").required("DATASTORE")
+
+
+ODD = """<VM><ID>7</ID><!-- c --><NOTE>a&#13;
+b &lt;&amp; é</NOTE><T k="v&#13;&quot;"><A>1</A><B/><C><A>2</A></C></T>
+<T><A>3</A><X><TOKEN>t</TOKEN></X></T><TOKEN/></VM>"""
+
+
+def everything(node: xml.Node) -> list[object]:
+    """What each method makes of a document."""
+    node.write("NEW", "<n>")
+    node.write("ID", "8")
+    node.remove("TOKEN")
+    return [
+        node.document().replace(b" />", b"/>"),
+        [each.document() for each in node.nodes("T/C")],
+        node.attributes("T"),
+        node.attributes(),
+        node.chosen("ID", "NOTE"),
+        list(node.vectors("T", "A")),
+        [each.attributes() for each in node.children("T", "NEW")],
+        [each.own_number for each in node.nodes(".//A")],
+        [node.text(path) for path in ("T/C/A", "NOTE", ".", "T/X/TOKEN", "NONE")],
+        node.numbers("T/A"),
+        node.node("T/NONE"),
+    ]
+
+
+def test_a_large_document_reads_like_a_small_one() -> None:
+    small, large = ODD.encode(), (" " * (1 << 20) + ODD).encode()
+    found = everything(xml.parse(small))
+    assert everything(xml.parse(large)) == found
+    texts = "<ID>8</ID><NOTE>a&#13;\nb &lt;&amp; é</NOTE>"
+    nested = '<T k="v&#13;&quot;"><A>1</A><B/><C><A>2</A></C></T>\n<T><A>3</A><X/></T>'
+    assert found[0] == f"<VM>{texts}{nested}<NEW>&lt;n&gt;</NEW></VM>".encode()
+    with pytest.raises(UsageError, match="standard input is not XML: "):
+        xml.parse(large[:-1])
+    with pytest.raises(UsageError, match="does not begin with an element"):
+        xml.parse(b" " * (1 << 20) + LAUGHS.partition(b"?>")[2])

@@ -11,8 +11,8 @@ from storpool_addon.storpool.records import Attachment, Reassign
 
 Made = TypeVar("Made")
 
-# What StorPool and the network may take beyond attachTimeout.
-MARGIN_S = 10
+# What StorPool and the network may take beyond attachTimeout, as a part of it: 10 s of the usual 20.
+_MARGIN = 0.5
 
 
 class AttachmentCalls(Asking):
@@ -41,5 +41,5 @@ class AttachmentCalls(Asking):
             about=", ".join(self._title(item.name) for item in items),
             multicluster=True,
             cluster=cluster,
-            patience_s=attach_timeout_s + MARGIN_S,
+            patience_s=attach_timeout_s * (1 + _MARGIN),
         )
