@@ -23,7 +23,7 @@ MAX_SIZE_MIB = (1 << 43) - 1
 
 # oned writes the root element at once, at most after an XML declaration. A DTD, and so every entity, could
 # only stand between the two: asking for `<letter` there rules them out before a parser sees the document.
-_ROOT_AT_ONCE = re.compile(rb"\s*(?:<\?xml [^<>]{0,100}\?>)?\s*<[A-Za-z_]")
+_ROOT_AT_ONCE = re.compile(rb"(?:<\?xml [^<>]{0,100}\?>\s*)?<[A-Za-z_]")
 _DECLARES_ENCODING = re.compile(rb"\s*<\?xml [^<>]*encoding")
 _NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
@@ -169,7 +169,7 @@ def parse(document: bytes, source: str = "standard input", error: type[AddonErro
     source: where the document came from, for error texts.
     """
     plain = decoded(document, source, error)
-    if not _ROOT_AT_ONCE.match(plain):
+    if not _ROOT_AT_ONCE.match(plain.lstrip()):
         raise error(f"{source} is not XML as OpenNebula writes it: it does not begin with an element")
     return Node(_parse_plain(plain, source, error), source, error)
 
