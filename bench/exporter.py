@@ -79,7 +79,7 @@ def _site(home: str) -> str:
             volumes=[[each, "attached", 1000] for each in templates], snapshots=[], freed=[],
             attachments=clients,
         )  # fmt: skip
-    parts[LAST] = Part.now(clusters=clusters, troubles=0, took_s=1.0)
+    parts[LAST] = Part.now(clusters=clusters, troubles=0, took_s=1.0, fenced=[])
     cache.prepare(kept)
     cache.write(kept, parts)
     for action in range(ACTIONS):

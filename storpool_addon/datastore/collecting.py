@@ -85,8 +85,9 @@ class Round:
         return last is None or not last.is_fresh(minutes * 60.0)
 
     def _forget_others(self, found: list[Cluster]) -> None:
-        """Clusters and datastores that are no more."""
-        titles = {(kind, each.title) for kind in (SPACE, CENSUS) for each in found} | {_THE_ROUND}
+        """Clusters and datastores that are no more; how the last round went is known until this one ends."""
+        titles = {(kind, each.title) for kind in (SPACE, CENSUS) for each in found}
+        titles |= {_THE_ROUND, cache.LAST}
         titles |= {(DISKS, str(each.id)) for cluster in found for each in cluster.datastores}
         self._parts = {title: part for title, part in self._parts.items() if title in titles}
 
@@ -109,8 +110,7 @@ class Round:
             cluster.trouble(f"{len(odd)} templates are left out: {odd[0]}")
         templates = {each.name: kept.packed(each) for each in found}
         counts = {each.name: kept.counted(each) for each in found}
-        self._keep(SPACE, cluster, Part.now(templates=templates, counts=counts))
-        cluster.answered = True
+        cluster.answered = self._keep(SPACE, cluster, Part.now(templates=templates, counts=counts))
         try:
             cluster.templates = {each.name: each for each in cluster.api.volume_templates_list()}
         except AddonError as error:
@@ -137,11 +137,14 @@ class Round:
             cluster.trouble(str(error))
             return None
 
-    def _keep(self, kind: str, cluster: Cluster, part: Part) -> None:
+    def _keep(self, kind: str, cluster: Cluster, part: Part) -> bool:
+        """Whether that was in time."""
         with self._writing:
-            if not cluster.closed:
-                self._parts[kind, cluster.title] = part
-                cache.write(self._directory, self._parts)
+            if cluster.closed:
+                return False
+            self._parts[kind, cluster.title] = part
+            cache.write(self._directory, self._parts)
+            return True
 
     def _keep_last(self, found: list[Cluster], took_s: float) -> None:
         """How the round went, for who watches the watching."""

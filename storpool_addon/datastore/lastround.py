@@ -14,14 +14,19 @@ if TYPE_CHECKING:
 
 
 def content(driver: Driver, found: list[Cluster], troubles: list[str]) -> dict[str, Any]:
-    """As it is kept. clusters: whether each answered, its datastores, and the names of its clients."""
+    """As it is kept. clusters: whether each answered, its datastores, and the names of its clients.
+
+    fenced: names of hosts, None when that is not known.
+    """
+    hosts: list[Host] = []
+    fenced: list[str] | None = None
     try:
         hosts = driver.one.hosts()
+        fenced = [each.name for each in hosts if each.fenced]
     except AddonError as error:
         troubles.append(f"names of hosts are left out: {error}")
-        hosts = []
     clusters = {each.title: _of(driver, each, hosts) for each in found}
-    return {"clusters": clusters, "troubles": len(troubles)}
+    return {"clusters": clusters, "fenced": fenced, "troubles": len(troubles)}
 
 
 def _of(driver: Driver, cluster: Cluster, hosts: list[Host]) -> dict[str, Any]:

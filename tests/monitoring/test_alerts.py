@@ -50,6 +50,8 @@ CASES = (
     Case("StorPoolCollectStopped", 70, {}, {LAST: "0+300x400"}),
     Case("StorPoolCollectedStale", 30, {STALE: "1x400"}, {STALE: "0x400"}),
     Case("StorPoolCollectTroubles", 90, {LEFT_OUT: "2x400"}, {LEFT_OUT: "0x400"}),
+    Case("StorPoolHostFenced", 90, {'storpool_host_fenced{host="node1"}': "1x400"},
+         {'storpool_host_fenced{host="node1"}': "1x3"}),
     Case("StorPoolDatastoreFilling", 30, {FREE: "140x400", **FULL}, {FREE: "160x400"}),
     Case("StorPoolDatastoreAlmostFull", 30, {FREE: "40x400", **FULL}, {FREE: "60x400"}),
     Case("StorPoolDatastoreFullSoon", 600, {FREE: "800-1x400"}, {FREE: "800+1x400"}),

@@ -52,6 +52,8 @@ TABLE = {
         "Volumes and snapshots of this driver that a StorPool client has attached.",
         ("endpoint", "cluster", "client", "host", "rights"),
     ),
+    "storpool_fenced_hosts": About("How many hosts have nothing attached to them until they are lifted."),
+    "storpool_host_fenced": About("Such a host.", ("host",)),
 }
 _STATES = {"volumes": (ATTACHED, DETACHED, HALF), "snapshots": (KEPT, DELETED)}
 # What a part is that another release has written, or that somebody has edited.
@@ -124,12 +126,18 @@ def _clusters(shown: Families, last: Part | None, rules: Rules, odd: list[str]) 
     shown.set("storpool_collect_last_run_timestamp_seconds", last.asked)
     try:
         found = [Cluster.read(title, each, rules.px) for title, each in last.content["clusters"].items()]
+        fenced = last.content["fenced"]
+        fenced = None if fenced is None else [*map(str, fenced)]
         took_s, troubles = float(last.content["took_s"]), int(last.content["troubles"])
     except (*ODD, AddonError):
         odd.append("the last round")
         return []
     shown.set("storpool_collect_last_run_duration_seconds", took_s)
     shown.set("storpool_collect_troubles", troubles)
+    if fenced is not None and last.is_fresh(rules.capacity_s):
+        shown.set("storpool_fenced_hosts", len(fenced))
+        for host in fenced:
+            shown.set("storpool_host_fenced", 1, host)
     for cluster in found:
         if last.is_fresh(rules.capacity_s):
             shown.set("storpool_endpoint_up", cluster.up, cluster.title)
