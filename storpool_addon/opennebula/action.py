@@ -14,16 +14,13 @@ from storpool_addon.opennebula.xml import Attributes, Node, parse
 class DatastoreAction(NamedTuple):
     """DS_DRIVER_ACTION_DATA: what a datastore script is to act on.
 
-    image: None for `monitor`. source_bridge_list: of the datastore that a `clone` reads (OpenNebula 7.4).
-    datastore_location, monitor_vm_disks: for the `monitor` of a system datastore. marketplace: of an app that
-    is imported. template: the options of `restore`.
+    image: None for `monitor`. monitor_vm_disks: for the `monitor` of a system datastore. marketplace: of an
+    app that is imported. template: the options of `restore`.
     """
 
     datastore: Datastore
     image: Image | None
     vm: Vm | None
-    source_bridge_list: tuple[str, ...]
-    datastore_location: str
     monitor_vm_disks: bool
     marketplace: Attributes
     template: Attributes
@@ -37,8 +34,6 @@ class DatastoreAction(NamedTuple):
             datastore=Datastore.from_node(root.required("DATASTORE")),
             image=Image.from_node(image) if image else None,
             vm=Vm.from_node(vm) if vm else None,
-            source_bridge_list=tuple(root.text("SOURCE_BRIDGE_LIST").split()),
-            datastore_location=root.text("DATASTORE_LOCATION"),
             monitor_vm_disks=root.flag("MONITOR_VM_DISKS"),
             marketplace=root.attributes("MARKETPLACE/TEMPLATE"),
             template=root.attributes("TEMPLATE"),
@@ -55,12 +50,6 @@ class DatastoreAction(NamedTuple):
 class VmmAction(NamedTuple):
     """VMM_DRIVER_ACTION_DATA: what a VMM script is to act on. datastore: the system datastore, decrypted."""
 
-    host: str
-    migr_host: str
-    deploy_id: str
-    checkpoint_file: str
-    disk_target_path: str
-    tm_command: str
     vm: Vm
     datastore: Datastore | None
 
@@ -70,12 +59,6 @@ class VmmAction(NamedTuple):
         root = _root(document, "VMM_DRIVER_ACTION_DATA")
         datastore = root.node("DATASTORE")
         return cls(
-            host=root.text("HOST"),
-            migr_host=root.text("MIGR_HOST"),
-            deploy_id=root.text("DEPLOY_ID"),
-            checkpoint_file=root.text("CHECKPOINT_FILE"),
-            disk_target_path=root.text("DISK_TARGET_PATH"),
-            tm_command=root.text("TM_COMMAND"),
             vm=Vm.from_node(root.required("VM")),
             datastore=Datastore.from_node(datastore) if datastore else None,
         )

@@ -18,8 +18,8 @@ TOKEN = "SP_AUTH_TOKEN"
 class Datastore(NamedTuple):
     """A datastore.
 
-    base_path: its directory, without double slashes. cluster_ids: of OpenNebula's clusters. attributes: its
-    TEMPLATE; those that oned keeps encrypted are plain text where oned decrypts them for the driver.
+    base_path: its directory, without double slashes. attributes: its TEMPLATE; those that oned keeps
+    encrypted are plain text where oned decrypts them for the driver.
     """
 
     id: int
@@ -27,12 +27,10 @@ class Datastore(NamedTuple):
     gid: int
     name: str
     type: int
-    disk_type: int
     state: int
     ds_mad: str
     tm_mad: str
     base_path: str
-    cluster_ids: tuple[int, ...]
     images: tuple[int, ...]
     attributes: Attributes
 
@@ -47,12 +45,10 @@ class Datastore(NamedTuple):
             gid=node.number("GID", -1),
             name=node.text("NAME"),
             type=known(DatastoreType, node.number("TYPE", 0)),
-            disk_type=node.number("DISK_TYPE", 0),
             state=node.number("STATE", 0),
             ds_mad=node.text("DS_MAD"),
             tm_mad=node.text("TM_MAD"),
             base_path=_base_path(node),
-            cluster_ids=node.numbers("CLUSTERS/ID") or node.numbers("CLUSTER_ID"),
             images=node.numbers("IMAGES/ID"),
             attributes=node.attributes("TEMPLATE"),
         )
@@ -115,11 +111,6 @@ class Datastore(NamedTuple):
     def staging_dir(self) -> str:
         """STAGING_DIR, "" when the datastore does not say."""
         return self.attribute("STAGING_DIR")
-
-    @property
-    def rsync_host(self) -> str:
-        """Of a backup datastore: the server that keeps its files."""
-        return self.attribute("RSYNC_HOST")
 
 
 def _base_path(node: Node) -> str:

@@ -22,7 +22,6 @@ class Image(NamedTuple):
     gid: int
     name: str
     type: int
-    disk_type: int
     persistent: bool
     source: str
     path: str
@@ -30,15 +29,11 @@ class Image(NamedTuple):
     fs: str
     size_mib: int
     state: int
-    running_vms: int
     cloning_id: int
-    cloning_ops: int
     target_snapshot: int
     datastore_id: int
     vms: tuple[int, ...]
-    clones: tuple[int, ...]
     snapshots: tuple[Snapshot, ...]
-    backup_disk_ids: tuple[int, ...]
     attributes: Attributes
 
     @classmethod
@@ -53,7 +48,6 @@ class Image(NamedTuple):
             gid=node.number("GID", -1),
             name=node.text("NAME"),
             type=known(ImageType, node.number("TYPE", 0)),
-            disk_type=node.number("DISK_TYPE", 0),
             persistent=node.flag("PERSISTENT"),
             source=node.text("SOURCE"),
             path=node.text("PATH"),
@@ -61,15 +55,11 @@ class Image(NamedTuple):
             fs=node.text("FS"),
             size_mib=node.size_mib("SIZE"),
             state=known(ImageState, node.number("STATE", 0)),
-            running_vms=node.number("RUNNING_VMS", 0),
             cloning_id=node.number("CLONING_ID", -1),
-            cloning_ops=node.number("CLONING_OPS", 0),
             target_snapshot=node.number("TARGET_SNAPSHOT", -1),
             datastore_id=node.number("DATASTORE_ID", -1),
             vms=node.numbers("VMS/ID"),
-            clones=node.numbers("CLONES/ID"),
             snapshots=snapshots(chain) if chain else (),
-            backup_disk_ids=node.numbers("BACKUP_DISK_IDS/ID"),
             attributes=node.attributes("TEMPLATE"),
         )
 
@@ -101,13 +91,6 @@ class Image(NamedTuple):
     def is_immutable(self) -> bool:
         """Whether it is persistent and never written."""
         return self.attribute("PERSISTENT_TYPE").upper() == "IMMUTABLE"
-
-    @property
-    def is_shareable(self) -> bool:
-        """Whether several VMs may use it at once."""
-        return self.attribute("PERSISTENT_TYPE").upper() == "SHAREABLE" or is_true(
-            self.attribute("SHAREABLE")
-        )
 
     @property
     def is_save_as(self) -> bool:
