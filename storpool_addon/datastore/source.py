@@ -10,9 +10,6 @@ from typing import NamedTuple
 
 from storpool_addon.errors import StateError, UsageError
 
-SAFE_DIRS = ("/var/tmp",)
-RESTRICTED_DIRS = ("/",)
-
 # What OpenNebula's downloader.sh fetches for us.
 DOWNLOADER_SCHEMES = (
     *("s3", "rbd", "lxd", "docker", "dockerfile", "vcenter", "netapp", "purefa", "onebex"),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from storpool_addon.opennebula.location import absolute
 from storpool_addon.opennebula.states import DatastoreType, known
-from storpool_addon.opennebula.xml import Attributes, Node, is_true, parse
+from storpool_addon.opennebula.xml import Attributes, Node, parse
 
 # Base64 with both small and capital letters: a token of digits, or of hexadecimal ones, is none.
 _BASE64 = re.compile(r"(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9+/]{20,}={0,2}", re.ASCII)
@@ -73,44 +73,9 @@ class Datastore(NamedTuple):
         return self.type == DatastoreType.SYSTEM
 
     @property
-    def shared(self) -> bool:
-        """SHARED: whether oned takes the datastore for one that all hosts see."""
-        return is_true(self.attribute("SHARED"))
-
-    @property
     def bridge_list(self) -> tuple[str, ...]:
         """Hosts that work on images; empty when the front-end does."""
         return tuple(self.attribute("BRIDGE_LIST").split())
-
-    @property
-    def export_bridge_list(self) -> tuple[str, ...]:
-        """Hosts that export images: EXPORT_BRIDGE_LIST, else BRIDGE_LIST."""
-        return tuple(self.attribute("EXPORT_BRIDGE_LIST").split()) or self.bridge_list
-
-    @property
-    def restricted_dirs(self) -> tuple[str, ...]:
-        """Directories from which no image may be registered; empty when the datastore does not say."""
-        return tuple(self.attribute("RESTRICTED_DIRS").split())
-
-    @property
-    def safe_dirs(self) -> tuple[str, ...]:
-        """Directories below restricted ones from which images may be registered all the same."""
-        return tuple(self.attribute("SAFE_DIRS").split())
-
-    @property
-    def limit_transfer_bw(self) -> str:
-        """LIMIT_TRANSFER_BW: bytes in a second, with an optional K, M or G; "" for no limit."""
-        return self.attribute("LIMIT_TRANSFER_BW")
-
-    @property
-    def no_decompress(self) -> bool:
-        """Whether compressed sources are kept as they are."""
-        return is_true(self.attribute("NO_DECOMPRESS"))
-
-    @property
-    def staging_dir(self) -> str:
-        """STAGING_DIR, "" when the datastore does not say."""
-        return self.attribute("STAGING_DIR")
 
 
 def _base_path(node: Node) -> str:

@@ -68,11 +68,6 @@ class Image(NamedTuple):
         return self.attributes.get(name, "")
 
     @property
-    def is_cdrom(self) -> bool:
-        """Whether VMs see it as a CD."""
-        return self.type == ImageType.CDROM
-
-    @property
     def md5(self) -> str:
         """The MD5 digest that the content must have, "" for none."""
         return self.attribute("MD5").lower()
@@ -86,11 +81,6 @@ class Image(NamedTuple):
     def no_decompress(self) -> bool:
         """Whether a compressed source is to be kept as it is."""
         return is_true(self.attribute("NO_DECOMPRESS"))
-
-    @property
-    def is_immutable(self) -> bool:
-        """Whether it is persistent and never written."""
-        return self.attribute("PERSISTENT_TYPE").upper() == "IMMUTABLE"
 
     @property
     def is_save_as(self) -> bool:

@@ -37,7 +37,7 @@ def test_cp() -> None:
     assert (image.source, image.format, image.fs, image.size_mib) == ("", "", "", 2252)
     assert image.type is ImageType.OS
     assert image.state is ImageState.LOCKED
-    assert (image.persistent, image.is_cdrom, image.is_save_as) == (False, False, False)
+    assert (image.persistent, image.is_save_as) == (False, False)
     assert (image.cloning_id, image.target_snapshot, image.datastore_id) == (-1, -1, 101)
     assert (image.md5, image.sha1) == ("9e107d9d372bb6826bd81d3542a419d6", "")
     assert image.attribute("FROM_APP") == "57"
@@ -51,11 +51,9 @@ def test_datastore_of_cp() -> None:
     assert not found.is_system
     assert found.base_path == "/var/lib/one/datastores/101"
     assert found.images == (7, 8, 9)
-    assert found.bridge_list == found.export_bridge_list == ("node1", "node2", "node3")
-    assert (found.restricted_dirs, found.safe_dirs) == (("/",), ("/var/tmp",))
+    assert found.bridge_list == ("node1", "node2", "node3")
     assert found.attribute("SP_API_HTTP_HOST") == "10.0.0.10"
     assert found.attribute("SP_AUTH_TOKEN") == ""
-    assert (found.no_decompress, found.limit_transfer_bw, found.staging_dir) == (False, "", "")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +110,6 @@ def test_monitor_has_no_image() -> None:
 def test_monitor_of_a_system_datastore() -> None:
     found = action("ds_monitor_system.xml")
     assert found.datastore.is_system
-    assert found.datastore.shared
     assert found.datastore.bridge_list == ()
     assert found.monitor_vm_disks
 
@@ -159,16 +156,6 @@ def test_a_token_as_oned_stores_it_is_told_from_a_plain_one(token: str, encrypte
     assert Datastore.from_node(xml.parse(text.encode())).is_encrypted("SP_AUTH_TOKEN") is encrypted
 
 
-def test_what_a_datastore_says_about_transfers() -> None:
-    found = datastore(
-        "<EXPORT_BRIDGE_LIST>e1 e2</EXPORT_BRIDGE_LIST><BRIDGE_LIST>b1</BRIDGE_LIST>"
-        "<NO_DECOMPRESS>YES</NO_DECOMPRESS>"
-        "<LIMIT_TRANSFER_BW>10M</LIMIT_TRANSFER_BW><STAGING_DIR>/srv</STAGING_DIR>"
-    )
-    assert (found.export_bridge_list, found.bridge_list) == (("e1", "e2"), ("b1",))
-    assert (found.no_decompress, found.limit_transfer_bw, found.staging_dir) == (True, "10M", "/srv")
-
-
 @pytest.mark.parametrize("path", ["relative", "/var/../etc", "/a\nb"])
 def test_base_path_that_cannot_be(path: str) -> None:
     with pytest.raises(UsageError, match="datastore 101: BASE_PATH"):
@@ -182,7 +169,7 @@ def test_kinds_of_images() -> None:
         b"<NO_DECOMPRESS>yes</NO_DECOMPRESS><SHA1>AB</SHA1></TEMPLATE></IMAGE>"
     )
     image = Image.from_node(node)
-    assert (image.is_cdrom, image.persistent, image.is_immutable) == (True, True, False)
+    assert (image.type, image.persistent) == (ImageType.CDROM, True)
     assert (image.vms, image.no_decompress, image.sha1) == ((4, 5), True, "ab")
     assert image.state is ImageState.USED_PERS
 
