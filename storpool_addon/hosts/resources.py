@@ -12,7 +12,7 @@ from storpool_addon.hosts.shell import Shell
 # StorPool's services run in it (StorPool's knowledge base, "StorPool and Cgroups").
 STORPOOL = "storpool.slice"
 # Any controller is in a v1 tree of its own or in the unified one; hybrid hosts have both. A slice is at the
-# top or in other slices, as systemd has a-b.slice in a.slice; what it may use is what it and all above it
+# top or in other slices, as systemd has a-b.slice in a.slice; of memory it may use what it and all above it
 # allow. $1: the VMs' slice. $2: StorPool's. $3: what to take for the root directory, in tests.
 FACTS = (
     PRELUDE
@@ -90,7 +90,7 @@ _MOST = 1 << 15
 class Group(NamedTuple):
     """A slice in the cpuset tree. place: its path there, "" when it is not there.
 
-    cpus, mems: the CPUs and NUMA nodes that it and all above it allow; None when nothing says.
+    cpus, mems: the CPUs and NUMA nodes that it may use; None when nothing says.
     """
 
     place: str
@@ -178,11 +178,15 @@ def _group(said: Mapping[str, list[str]], name: str) -> Group | None:
     place = said.get(f"cpuset {name}")
     if place is None:
         return None
-    return Group(place[0], _common(said.get(f"cpus {name}")), _common(said.get(f"mems {name}")))
+    return Group(place[0], _nearest(said.get(f"cpus {name}")), _nearest(said.get(f"mems {name}")))
 
 
-def _common(lists: list[str] | None) -> frozenset[int] | None:
-    return frozenset.intersection(*map(numbers, lists)) if lists else None
+def _nearest(lists: list[str] | None) -> frozenset[int] | None:
+    """Of a slice and all above it, nearest first: the kernel has left out there what those above forbid.
+
+    The groups above may well have others: they lose the CPUs of a partition (cgroup-v2.rst of the kernel).
+    """
+    return numbers(lists[0]) if lists else None
 
 
 def _least(limits: list[str], memory: int) -> int | None:

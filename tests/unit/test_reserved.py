@@ -140,6 +140,16 @@ SHAPES = {
         14,
         "0,1,2,3",
     ),
+    "VMs' CPUs are a partition, which no group above has": Shape(
+        {
+            **v2("0-3"),
+            **slice_v2("hv.slice", "0-3", 50),
+            **slice_v2("hv.slice/machine.slice", "4-15"),
+        },
+        400,
+        14,
+        "0,1,2,3",
+    ),
     "shared CPUs": Shape(
         {**v2(), **STORPOOL, **slice_v2("machine.slice", "2-15", 48)}, 200, 16, "0,1", "share CPUs"
     ),
