@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.datastore import clusters, lastround
+from storpool_addon.datastore.book import Book
 from storpool_addon.datastore.clusters import Cluster
-from storpool_addon.errors import AddonError, StateError
-from storpool_addon.monitoring import cache, kept
-from storpool_addon.monitoring.cache import CENSUS, DISKS, ROUND, SPACE, Part
+from storpool_addon.errors import AddonError
+from storpool_addon.monitoring import kept
+from storpool_addon.monitoring.cache import CENSUS, SPACE, Part
 from storpool_addon.monitoring.census import Attached, Census
 from storpool_addon.monitoring.message import Messages
 from storpool_addon.monitoring.monitord import Monitord
@@ -25,8 +25,6 @@ from storpool_addon.opennebula.usage import usages
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver
-
-_THE_ROUND = (ROUND, "disks")
 
 
 class Summary(NamedTuple):
@@ -45,13 +43,11 @@ class Summary(NamedTuple):
 
 
 class Round:
-    """One round; the parts of the file, as far as they are known."""
+    """One round. troubles: so far, a line for each thing left out."""
 
     def __init__(self, driver: Driver, *, disks: bool) -> None:
         self._driver = driver
-        self._directory = driver.config.sp_fe_json_path
-        self._writing = threading.Lock()
-        self._parts: dict[cache.Title, Part] = {}
+        self._book = Book(driver.config.sp_fe_json_path)
         self._known: frozenset[int] = frozenset()
         self._disks = disks
         self.troubles: list[str] = []
@@ -59,37 +55,21 @@ class Round:
     def run(self) -> Summary:
         """Do it; what fails of it is a trouble, and the rest is done."""
         began = time.monotonic()
-        self._remember()
+        self.troubles += filter(None, [self._book.remember()])
         found, self._known, problems = clusters.of_all_datastores(self._driver)
         self.troubles += problems
-        self._disks = self._disks or self._are_due()
-        self._forget_others(found)
+        config = self._driver.config
+        minutes = min(config.sp_volume_space_minutes, config.sp_snapshot_space_minutes)
+        self._disks = self._disks or self._book.are_disks_due(minutes)
+        self._book.forget_others(found)
         self._ask(found)
         for cluster in found:
             self.troubles += [*cluster.troubles, *clusters.tell_datastores(self._driver, cluster)]
         vms, unknown = self._reported(found) if self._disks else (None, 0)
         summary = Summary(len(found), vms, unknown, self.troubles)
-        self._keep_last(found, time.monotonic() - began)
+        content = lastround.content(self._driver, found, self.troubles)
+        self._book.keep_last({**content, "took_s": round(time.monotonic() - began, 3)})
         return summary
-
-    def _remember(self) -> None:
-        cache.prepare(self._directory)
-        try:
-            self._parts = cache.read(self._directory)
-        except StateError as error:
-            self.troubles.append(str(error))
-
-    def _are_due(self) -> bool:
-        config, last = self._driver.config, self._parts.get(_THE_ROUND)
-        minutes = min(config.sp_volume_space_minutes, config.sp_snapshot_space_minutes)
-        return last is None or not last.is_fresh(minutes * 60.0)
-
-    def _forget_others(self, found: list[Cluster]) -> None:
-        """Clusters and datastores that are no more; how the last round went is known until this one ends."""
-        titles = {(kind, each.title) for kind in (SPACE, CENSUS) for each in found}
-        titles |= {_THE_ROUND, cache.LAST}
-        titles |= {(DISKS, str(each.id)) for cluster in found for each in cluster.datastores}
-        self._parts = {title: part for title, part in self._parts.items() if title in titles}
 
     def _ask(self, found: list[Cluster]) -> None:
         """All clusters at once; one that does not answer delays no other one's capacity."""
@@ -110,7 +90,7 @@ class Round:
             cluster.trouble(f"{len(odd)} templates are left out: {odd[0]}")
         templates = {each.name: kept.packed(each) for each in found}
         counts = {each.name: kept.counted(each) for each in found}
-        cluster.answered = self._keep(SPACE, cluster, Part.now(templates=templates, counts=counts))
+        cluster.answered = self._book.keep(SPACE, cluster, Part.now(templates=templates, counts=counts))
         try:
             cluster.templates = {each.name: each for each in cluster.api.volume_templates_list()}
         except AddonError as error:
@@ -127,7 +107,7 @@ class Round:
         cluster.api.read_snapshots_space(lambda found: sizes.add(census.snapshots(found)))
         cluster.have(sizes)
         if attached is not None:
-            self._keep(CENSUS, cluster, Part(began, census.content()))
+            self._book.keep(CENSUS, cluster, Part(began, census.content()))
 
     def _attached(self, cluster: Cluster, prefix: str) -> Attached | None:
         """None when that cannot be told: nobody's sizes depend on it."""
@@ -136,22 +116,6 @@ class Round:
         except AddonError as error:
             cluster.trouble(str(error))
             return None
-
-    def _keep(self, kind: str, cluster: Cluster, part: Part) -> bool:
-        """Whether that was in time."""
-        with self._writing:
-            if cluster.closed:
-                return False
-            self._parts[kind, cluster.title] = part
-            cache.write(self._directory, self._parts)
-            return True
-
-    def _keep_last(self, found: list[Cluster], took_s: float) -> None:
-        """How the round went, for who watches the watching."""
-        content = lastround.content(self._driver, found, self.troubles)
-        with self._writing:
-            self._parts[cache.LAST] = Part.now(**content, took_s=round(took_s, 3))
-            cache.write(self._directory, self._parts)
 
     def _reported(self, found: list[Cluster]) -> tuple[int, int]:
         try:
@@ -178,20 +142,8 @@ class Round:
         self.troubles += (
             f"left out: {n} VMs on datastore {gone}, which is not known" for gone, n in lost.items()
         )
-        self._keep_disks(made, Part(began, {"key": key.id if key else ""}), [each.sizes for each in found])
+        self._book.keep_disks(made, Part(began, {"key": key.id if key else ""}), found)
         return vms, unknown
-
-    def _keep_disks(self, made: dict[int, Messages], part: Part, sizes: list[Sizes | None]) -> None:
-        """Where a silent cluster let nothing be learned, what was known before stays, with its time."""
-        with self._writing:
-            for datastore_id, messages in made.items():
-                packed = messages.packed()
-                if packed or None not in sizes:
-                    title = (DISKS, str(datastore_id))
-                    self._parts[title] = part._replace(content={**part.content, "messages": packed})
-            if any(sizes) or None not in sizes:
-                self._parts[_THE_ROUND] = part._replace(content={})
-            cache.write(self._directory, self._parts)
 
     def _told(self, rules: Rules) -> Iterator[Told | AddonError]:
         for page in self._driver.one.vm_pages(VmState.ACTIVE):
