@@ -211,7 +211,14 @@ def the_last_round_is_shown_until_the_next_ends(lab: Lab) -> None:
     path = Path(lab.hosts.frontend.path(f"{KEPT}/collected.jsonl"))
     hosts, seen = lab.rpc.methods.table["one.hostpool.info"], []
     lab.rpc.methods.table["one.hostpool.info"] = lambda *words: seen.append(path.read_text()) or hosts(*words)
-    assert run(lab, "collect").returncode == 0
+    before = cache.read(str(path.parent))
+    # A list that is refused costs what it alone has.
+    lab.simulator.faults.set([Fault(Verdict.error("invalidParam"), query="AttachmentsList")])
+    done = run(lab, "collect", "--disks")
+    assert done.returncode == 1 and done.stdout == "1 clusters, 1 VMs, 0 sizes unknown, 1 troubles\n"
+    after = cache.read(str(path.parent))
+    same = {title for title in before if before[title] == after[title]}
+    assert {title[0] for title in same} == {CENSUS} and len(after) == len(before)
     lab.rpc.methods.table["one.hostpool.info"] = hosts
     assert [text.count('["round", "last"]') for text in seen] == [1]
 
