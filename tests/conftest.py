@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from storpool_addon.lab.guest import guest as small_guest
 from storpool_addon.lab.hosts import NoHosts
 from storpool_addon.lab.lab import Lab
 from storpool_addon.simulator import Simulator
-from tests import programs
+from tests import programs, sharing
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +28,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """The marker `needs`, before fixtures are made that the programs are needed for."""
     for mark in item.iter_markers("needs"):
         programs.require(*mark.args)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order in which tests begin; see `sharing`."""
+    items[:] = sharing.in_order(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> sharing.Sharing | None:
+    """Who shares out the tests of `make test`; see `sharing`."""
+    return sharing.Sharing(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
