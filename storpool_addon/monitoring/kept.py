@@ -57,7 +57,8 @@ def held(status: TemplateStatus, alt_stats: bool) -> tuple[int, int, int] | None
     if status.capacity is None or status.free is None:
         return None
     kept_back = (status.u2 or 0) + (status.u3 or 0) if alt_stats else 0
-    free = min(status.free + kept_back, status.capacity)
+    # A cluster that is overfull owes some.
+    free = max(0, min(status.free + kept_back, status.capacity))
     return status.capacity - free, status.capacity, free
 
 

@@ -69,6 +69,9 @@ def test_stale_and_missing_are_said(driver: Driver, tmp_path: Path) -> None:
     cache.write(str(tmp_path), {TITLE: fresh})
     found = kept.capacity(driver, API, "t")
     assert found is not None and (found.capacity, found.free, found.u2, found.u3) == (9, 4, None, 1)
+    assert kept.held(found, False) == (5, 9, 4) and kept.held(found, True) == (4, 9, 5)
+    assert kept.held(found._replace(free=-1), False) == (9, 9, 0)
+    assert kept.held(found._replace(free=None), False) is None
     assert kept.capacity(driver, API, "another") is None
     (tmp_path / cache.NAME).chmod(0o662)
     assert kept.capacity(driver, API, "t") is None and "could be written by others" in said(driver)
