@@ -74,21 +74,22 @@ class Disk(NamedTuple):
         )
 
     @classmethod
-    def brief(cls, owner: str, values: Mapping[str, str]) -> Disk:
+    def brief(cls, vm_id: int, values: Mapping[str, str]) -> Disk:
         """What names the disk's volume, of a pool of many VMs; all else is as if oned had not said it."""
-        number = values.get("DISK_ID", "")
+        get = values.get
+        number = get("DISK_ID", "").strip()
         if not (number.isascii() and number.isdigit()):
-            raise UsageError(f"{owner}: a disk has no DISK_ID that is a number")
-        image, datastore, clone = (values.get(key, "") for key in ("IMAGE_ID", "DATASTORE_ID", "CLONE"))
-        return _UNSAID._replace(
-            disk_id=int(number),
-            type=values.get("TYPE", "").strip().upper(),
-            image_id=int(image) if image.isdecimal() else None,
-            source=values.get("SOURCE", "").strip(),
-            clone=is_true(clone) if clone else None,
-            datastore_id=int(datastore) if datastore.isdecimal() else -1,
-            tm_mad=values.get("TM_MAD", "").strip(),
-        )
+            raise UsageError(f"VM {vm_id}: a disk has no DISK_ID that is a number")
+        image, datastore = get("IMAGE_ID", "").strip(), get("DATASTORE_ID", "").strip()
+        kind, source, clone, tm_mad = get("TYPE", ""), get("SOURCE", ""), get("CLONE", ""), get("TM_MAD", "")
+        image_id = int(image) if image.isdecimal() else None
+        private = is_true(clone) if clone else None
+        # In the order of the fields: their names would take as long as all the rest.
+        return cls._make((
+            int(number), kind.strip().upper(), "", image_id, source.strip(), private,
+            False, False, False, False, 0, 0, int(datastore) if datastore.isdecimal() else -1, -1,
+            tm_mad.strip(), "", "", "", "", "", "", _UNSAID,
+        ))  # fmt: skip
 
     @property
     def is_volatile(self) -> bool:
@@ -138,27 +139,5 @@ class Disk(NamedTuple):
         return is_true(self.attribute(name))
 
 
-_UNSAID = Disk(
-    disk_id=-1,
-    type="",
-    disk_type="",
-    image_id=None,
-    source="",
-    clone=None,
-    save=False,
-    readonly=False,
-    persistent=False,
-    shareable=False,
-    size_mib=0,
-    original_size_mib=0,
-    datastore_id=-1,
-    cluster_id=-1,
-    tm_mad="",
-    tm_mad_system="",
-    format="",
-    driver="",
-    fs="",
-    target="",
-    dev_prefix="",
-    attributes=Attributes(),
-)
+# Nobody changes it.
+_UNSAID = Attributes()

@@ -9,11 +9,12 @@ from storpool_addon.errors import AddonError, OpenNebulaError
 from storpool_addon.opennebula.disk import BRIEF, Disk
 from storpool_addon.opennebula.states import VmState
 from storpool_addon.opennebula.usage import system_datastore
-from storpool_addon.opennebula.xml import Attributes, Node, is_true, parse
+from storpool_addon.opennebula.xml import Attributes, Node, Vector, is_true, parse
 
 _PARTS = ("ID", "STATE", "TEMPLATE", "USER_TEMPLATE", "HISTORY_RECORDS")
 _ASKED = ("VC_POLICY", "SP_QOSCLASS")
 _MODES = ("SAVE", "READONLY", "SHAREABLE")
+_NAMES = (*_PARTS, "DISK", "CONTEXT", "HISTORY", *BRIEF, *_MODES, *_ASKED, "DS_ID")
 
 
 class VmPolicy(NamedTuple):
@@ -40,19 +41,18 @@ class VmPolicy(NamedTuple):
         vm_id = state = datastore_id = context = -1
         disks: dict[int, Disk] = {}
         attributes = Attributes()
-        for part in node.children(*_PARTS):
-            tag = part.tag
+        for tag, text, vectors in node.walk(*_NAMES):
             if tag == "ID":
-                vm_id = part.own_number
+                vm_id = node.whole(tag, text)
             elif tag == "STATE":
-                state = part.own_number
+                state = node.whole(tag, text)
             elif tag == "TEMPLATE":
-                disks = {disk.disk_id: disk for disk in _disks(vm_id, part)}
-                context = _context(part)
+                disks = {disk.disk_id: disk for disk in _disks(vm_id, vectors)}
+                context = _context(node, vectors)
             elif tag == "USER_TEMPLATE":
-                attributes = part.chosen(*_ASKED)
-            else:
-                datastore_id = system_datastore(part)
+                attributes = Attributes((kind, text.strip()) for kind, text, _ in vectors if kind in _ASKED)
+            elif tag == "HISTORY_RECORDS":
+                datastore_id = system_datastore(vectors)
         if vm_id < 0:
             raise OpenNebulaError("a VM has no ID")
         return cls(vm_id, state, datastore_id, context, disks, attributes)
@@ -63,19 +63,22 @@ class VmPolicy(NamedTuple):
         return self.datastore_id >= 0 and self.state != VmState.DONE
 
 
-def _disks(vm_id: int, template: Node) -> Iterator[Disk]:
-    for each in template.children("DISK"):
-        values = each.chosen(*BRIEF, *_MODES)
+def _disks(vm_id: int, vectors: list[Vector]) -> Iterator[Disk]:
+    for kind, _, values in vectors:
+        if kind != "DISK":
+            continue
         save, readonly, shareable = [is_true(values.get(key, "")) for key in _MODES]
-        disk = Disk.brief(f"VM {vm_id}", values)
+        disk = Disk.brief(vm_id, values)
         # A copy of the record takes a tenth of all the time, and most disks are none of these.
         plain = not (save or readonly or shareable)
         yield disk if plain else disk._replace(save=save, readonly=readonly, shareable=shareable)
 
 
-def _context(template: Node) -> int:
-    numbers = (each.own_number for part in template.children("CONTEXT") for each in part.children("DISK_ID"))
-    return next(numbers, -1)
+def _context(node: Node, vectors: list[Vector]) -> int:
+    for kind, _, values in vectors:
+        if kind == "CONTEXT" and "DISK_ID" in values:
+            return node.whole("DISK_ID", values["DISK_ID"])
+    return -1
 
 
 def policies(page: Node) -> Iterator[VmPolicy | AddonError]:

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from storpool_addon.errors import AddonError
 from storpool_addon.opennebula.disk import BRIEF, Disk
-from storpool_addon.opennebula.xml import Node
+from storpool_addon.opennebula.xml import Node, Vector
 
 _PARTS = ("ID", "TEMPLATE", "HISTORY_RECORDS", "SNAPSHOTS")
+_VECTORS = ("DISK", "SNAPSHOT", "HISTORY")
+_NAMES = (*_PARTS, *_VECTORS, *BRIEF, "SNAPSHOT_ID", "HYPERVISOR_ID", "DS_ID")
 
 
 class UsedDisk(NamedTuple):
@@ -32,47 +34,55 @@ class VmUsage(NamedTuple):
 
     @classmethod
     def from_node(cls, node: Node) -> VmUsage:
-        """The VM in a VM element of a pool. Without paths, which would take most of the time."""
+        """The VM in a VM element of a pool."""
         vm_id = datastore_id = -1
         disks: list[Disk] = []
         chains: dict[int, tuple[int, ...]] = {}
         vm_snapshots: list[tuple[int, str]] = []
-        for part in node.children(*_PARTS):
-            tag = part.tag
+        for tag, text, vectors in node.walk(*_NAMES):
             if tag == "ID":
-                vm_id = part.own_number
+                vm_id = node.whole(tag, text)
             elif tag == "TEMPLATE":
-                disks = [Disk.brief(f"VM {vm_id}", values) for values in part.vectors("DISK", *BRIEF)]
-                vm_snapshots = list(_vm_snapshots(part))
+                disks = [Disk.brief(vm_id, values) for kind, _, values in vectors if kind == "DISK"]
+                vm_snapshots = list(_vm_snapshots(vectors))
             elif tag == "SNAPSHOTS":
-                disk_id, ids = _chain(part)
+                disk_id, ids = _chain(node, vectors)
                 chains[disk_id] = ids
-            else:
-                datastore_id = system_datastore(part)
-        used = tuple(UsedDisk(disk, chains.get(disk.disk_id, ())) for disk in disks)
+            elif tag == "HISTORY_RECORDS":
+                datastore_id = system_datastore(vectors)
+        used = tuple([UsedDisk(disk, chains.get(disk.disk_id, ())) for disk in disks])
         return cls(vm_id, datastore_id, used, tuple(vm_snapshots))
 
 
-def _chain(node: Node) -> tuple[int, tuple[int, ...]]:
+def _chain(node: Node, vectors: list[Vector]) -> tuple[int, tuple[int, ...]]:
     """The disk of a SNAPSHOTS element, and the ids of its snapshots."""
-    disk_id = next((each.own_number for each in node.children("DISK_ID")), -1)
-    ids = (values.get("ID", "") for values in node.vectors("SNAPSHOT", "ID"))
-    return disk_id, tuple(int(each) for each in ids if each.isdecimal())
+    disk_id = -1
+    ids: list[int] = []
+    for kind, text, values in vectors:
+        if kind == "SNAPSHOT":
+            number = values.get("ID", "")
+            if number.isdecimal():
+                ids.append(int(number))
+        elif kind == "DISK_ID" and disk_id < 0:
+            disk_id = node.whole(kind, text)
+    return disk_id, tuple(ids)
 
 
-def system_datastore(node: Node) -> int:
+def system_datastore(vectors: list[Vector]) -> int:
     """The system datastore of the newest record in a HISTORY_RECORDS element, -1 when there is none."""
     found = ""
-    for values in node.vectors("HISTORY", "DS_ID"):
-        found = values.get("DS_ID", "")
+    for kind, _, values in vectors:
+        if kind == "HISTORY":
+            found = values.get("DS_ID", "")
     return int(found) if found.isdecimal() else -1
 
 
-def _vm_snapshots(node: Node) -> Iterator[tuple[int, str]]:
-    for values in node.vectors("SNAPSHOT", "SNAPSHOT_ID", "HYPERVISOR_ID"):
-        number, hypervisor_id = values.get("SNAPSHOT_ID", ""), values.get("HYPERVISOR_ID", "")
-        if number.isdecimal() and hypervisor_id:
-            yield int(number), hypervisor_id
+def _vm_snapshots(vectors: list[Vector]) -> Iterator[tuple[int, str]]:
+    for kind, _, values in vectors:
+        if kind == "SNAPSHOT":
+            number, hypervisor_id = values.get("SNAPSHOT_ID", ""), values.get("HYPERVISOR_ID", "")
+            if number.isdecimal() and hypervisor_id:
+                yield int(number), hypervisor_id
 
 
 def usages(page: Node) -> Iterator[VmUsage | AddonError]:

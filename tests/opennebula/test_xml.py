@@ -171,10 +171,8 @@ def everything(node: xml.Node) -> list[object]:
         [each.document() for each in node.nodes("T/C")],
         node.attributes("T"),
         node.attributes(),
-        node.chosen("ID", "NOTE"),
-        list(node.vectors("T", "A")),
-        [each.attributes() for each in node.children("T", "NEW")],
-        [each.own_number for each in node.nodes(".//A")],
+        node.walk("ID", "NOTE", "T", "A", "B", "C"),
+        node.walk("A", "C"),
         [node.text(path) for path in ("T/C/A", "NOTE", ".", "T/X/TOKEN", "NONE")],
         node.numbers("T/A"),
         node.node("T/NONE"),
@@ -188,6 +186,8 @@ def test_a_large_document_reads_like_a_small_one() -> None:
     texts = "<ID>8</ID><NOTE>a&#13;\nb &lt;&amp; é</NOTE>"
     nested = '<T k="v&#13;&quot;"><A>1</A><B/><C><A>2</A></C></T>\n<T><A>3</A><X/></T>'
     assert found[0] == f"<VM>{texts}{nested}<NEW>&lt;n&gt;</NEW></VM>".encode()
+    within = [("T", "", [("A", "1", {}), ("B", "", {}), ("C", "", {"A": "2"})]), ("T", "", [("A", "3", {})])]
+    assert found[4:6] == [[("ID", "8", []), ("NOTE", "a\r\nb <& é", []), *within], []]
     with pytest.raises(UsageError, match="standard input is not XML: "):
         xml.parse(large[:-1])
     with pytest.raises(UsageError, match="does not begin with an element"):
