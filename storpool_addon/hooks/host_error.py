@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from storpool_addon.config.fencing import ALL, NONE
-from storpool_addon.errors import AddonError, StateError, UsageError
+from storpool_addon.errors import AddonError, StateError
 from storpool_addon.hooks import chronicle, fencing
+from storpool_addon.opennebula.hookmessage import subject
 from storpool_addon.opennebula.host import Host
 from storpool_addon.opennebula.protocol import protocol
 from storpool_addon.opennebula.states import HostState, LcmState, VmState
-from storpool_addon.opennebula.xml import parse
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver
@@ -24,12 +24,8 @@ _RAN = (LcmState.RUNNING, LcmState.UNKNOWN)
 
 
 def host_of(document: bytes) -> Host:
-    """The host in the hook manager's `$TEMPLATE`, in base64; words behind it are left to other scripts."""
-    words = document.split()
-    root = parse(words[0] if words else b"", "the hook's host")
-    if root.tag != "HOST":
-        raise UsageError(f'the hook\'s host is a {root.tag} and no HOST; is ARGUMENTS = "$TEMPLATE"?')
-    return Host.from_node(root)
+    """The host that the hook is about."""
+    return Host.from_node(subject(document, "HOST"))
 
 
 @protocol(stdin=("host", host_of))
