@@ -67,6 +67,21 @@ class Attaching:
         marked = self._fenced.words(self._key(client))
         return bool(marked or getattr(client, "fenced", ""))
 
+    def span(self, source: Sequence[Placement], target: Sequence[Placement]) -> None:
+        """Attach each volume to its source and its target and to no other, in one call: it migrates.
+
+        A migration that was cut off, and comes back when its VM runs on a third host, is refused so; to add
+        the target would let two write. What is only read, or spans clusters, is added to what has it.
+        """
+        items = [
+            _placed(there)._replace(detach=None)
+            if there.mode == "ro" or self.api.spans_clusters
+            else Reassign(volume=there.volume, rw=[here.client, there.client], detach="all")
+            for here, there in zip(source, target)
+        ]
+        if items:
+            self.reassign(items, force=False)
+
     def release(self, names_of_volumes: Iterable[str], *, force: bool = True) -> None:
         """Detach each volume from every client, in one call; politely first, then by force if allowed."""
         items = [Reassign(volume=name, detach="all") for name in names_of_volumes]

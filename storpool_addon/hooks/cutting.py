@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from storpool_addon import fences, names
-from storpool_addon.errors import StateError, StorPoolError, StorPoolRefused
+from storpool_addon.errors import AddonError, StateError, StorPoolError, StorPoolRefused
 from storpool_addon.storpool import Reassign
 from storpool_addon.volumes import Volumes, is_absent
 
 if TYPE_CHECKING:
+    from storpool_addon.fences import Fences
     from storpool_addon.storpool import Attachment
 
 # The wait that is sent is for attaching clients. Whether the fenced one has followed is read back.
@@ -92,6 +93,13 @@ class Cut:
             self._detach(there[start : start + _AT_ONCE])
         return there
 
+    def try_at_once(self) -> None:
+        """As `cut`; what fails is left to `sever`."""
+        try:
+            self.cut()
+        except AddonError as error:
+            self._volumes.log(f"{self}: {error}")
+
     def sever(self, give_up: Callable[[], bool], sleep: Callable[[float], None]) -> None:
         """Detach until a look shows nothing of ours and the client is known to have followed; sets `proof`.
 
@@ -172,3 +180,23 @@ class Cut:
                 return False
             raise
         return True
+
+
+def sever(
+    cuts: Sequence[Cut], marks: Fences, give_up: Callable[[], bool], sleep: Callable[[float], None]
+) -> list[str]:
+    """Detach everywhere, then prove it everywhere; why it is not proven. All have to be marked before.
+
+    A cluster that does not answer delays the detaching on no other.
+    """
+    troubles = []
+    for cut in cuts:
+        cut.try_at_once()
+    for cut in cuts:
+        try:
+            # What was on its way when the mark was set has arrived, and is seen by what follows.
+            marks.settle(cut.key, give_up)
+            cut.sever(give_up, sleep)
+        except AddonError as error:
+            troubles.append(str(error))
+    return troubles

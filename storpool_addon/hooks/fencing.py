@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from storpool_addon import names
 from storpool_addon.errors import AddonError, HostError, HostUnreachable, StateError
 from storpool_addon.hooks import chronicle
-from storpool_addon.hooks.cutting import DOWN, Cut, Found
+from storpool_addon.hooks.cutting import DOWN, Cut, Found, sever
 from storpool_addon.hooks.members import cuts_of
 from storpool_addon.hosts import guests
 from storpool_addon.hosts.clients import fenced_words
@@ -211,22 +211,5 @@ def _mark(driver: Driver, seen: Look, since: str) -> None:
 
 
 def _sever(driver: Driver, cuts: Sequence[Cut]) -> list[str]:
-    """Detach everywhere, then prove it everywhere: a cluster that does not answer delays no other."""
     until = time.monotonic() + driver.config.fence_timeout_s
-
-    def give_up() -> bool:
-        return time.monotonic() > until
-
-    troubles = []
-    for cut in cuts:
-        try:
-            cut.cut()
-        except AddonError as error:
-            driver.log(f"{cut}: {error}")
-    for cut in cuts:
-        try:
-            driver.fences.settle(cut.key, give_up)
-            cut.sever(give_up, time.sleep)
-        except AddonError as error:
-            troubles.append(str(error))
-    return troubles
+    return sever(cuts, driver.fences, lambda: time.monotonic() > until, time.sleep)

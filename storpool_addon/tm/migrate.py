@@ -103,9 +103,10 @@ def premigrate(driver: Driver, asked: _Asked) -> None:
         storage = _storage(driver, migration, undo)
         for share in storage.shares:
             there = share.on(driver, vm, target)
-            undo.add(f"detach from {target}", share.volumes.give_back, share.on(driver, vm, source))
+            here = share.on(driver, vm, source)
+            undo.add(f"detach from {target}", share.volumes.give_back, here)
             with uninterrupted():
-                share.volumes.share(there)
+                share.volumes.span(here, there)
         for disk in storage.shared:
             sharing.set_clients(driver, disk, _clients(driver, disk, source, target), undo=undo)
         if storage.has_home:

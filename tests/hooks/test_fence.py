@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from base64 import b64encode
 from pathlib import Path
 
@@ -11,10 +12,14 @@ import pytest
 
 from storpool_addon.cli.fence import check_user
 from storpool_addon.errors import UsageError
+from storpool_addon.lab import conductor
 from storpool_addon.lab.command import Command, Result
+from storpool_addon.lab.conductor import AFTER, BEFORE, KILL
 from storpool_addon.lab.lab import Lab
 from storpool_addon.lab.machine import Volatile
+from storpool_addon.simulator.faults import Fault, Verdict
 from tests import tool
+from tests.second import Second
 from tests.sweep import scene
 from tests.tm import cloud
 
@@ -144,6 +149,12 @@ def test_a_lost_host_is_cut_off_and_its_vm_runs_elsewhere(world: Lab) -> None:
     world.do(world.vms.evacuate(vm, "node2"))
     back = next(world.vms.live_migrate(vm, "node1"))
     assert "host node1, which is fenced since" in cloud.refused(world, back)
+    # Another front-end has no mark of its own; it sees what oned says, where it asks oned.
+    shutil.rmtree(world.hosts.frontend.path(f"{HOME}/fences"))
+    known = world.storpool_conf()
+    world.hosts.frontend.write("/etc/storpool.conf", known.partition("[")[0], 0o640)
+    assert "host node1, which is fenced since" in cloud.refused(world, back)
+    world.hosts.frontend.write("/etc/storpool.conf", known, 0o640)
     vm.history.pop()
     vm.lcm_state = 3
     world.power_on("node1")
@@ -156,3 +167,79 @@ def test_a_lost_host_is_cut_off_and_its_vm_runs_elsewhere(world: Lab) -> None:
     world.do(world.vms.live_migrate(vm, "node1"))
     assert {name for name, hosts in attached(world).items() if hosts == {"node1"}} >= set(OURS)
     assert [each["event"] for each in history(world)] == ["begun", "confirmed", "lifted"]
+
+
+def test_what_is_not_confirmed_is_no_fence(world: Lab) -> None:
+    """A client that is up and does not follow may still write; so may any, while StorPool does not say."""
+    vm, simulator = world.oned.vms[42], world.simulator
+    vm.lcm_state, world.oned.host("node1").state = UNKNOWN, 3
+    world.hosts.nodes["node1"].power_off()
+    simulator.set_client(11, "updating")
+    line = cloud.fails(world, hook(world))
+    assert "host node1 is fenced, not confirmed" in line and "its state is updating" in line
+    assert history(world)[-1]["event"] == "unconfirmed" and not vm.resched
+    assert not {*OURS} & {*attached(world)}
+
+    # It comes back and follows; StorPool does not say so, then it does.
+    simulator.set_client(11, "running")
+    since = world.oned.host("node1").attributes["SP_FENCED"]
+    simulator.faults.add([Fault(Verdict.error("busy"), "ClientsConfigDump", skip=1, times=0)])
+    assert "not confirmed" in cloud.fails(world, hook(world)) and not vm.resched
+    simulator.faults.set([])
+    cloud.succeeds(world, hook(world, "fence_host"))
+    assert history(world)[-1]["clients"][0]["proof"] == "applied"  # type: ignore[index]
+    assert world.oned.host("node1").attributes["SP_FENCED"] == since and not vm.resched
+
+    # VMs with disks of other drivers are left; those that are powered off, unless all are to move.
+    vm.disks[0]["TM_MAD"] = "ceph"
+    cloud.succeeds(world, hook(world))
+    vm.disks[0]["TM_MAD"], vm.state, vm.lcm_state = "storpool", 8, 0
+    cloud.succeeds(world, hook(world))
+    assert not vm.resched
+    world.configure(HOST_ERROR_VMS="all", HOST_ERROR_WAIT=0)
+    cloud.succeeds(world, hook(world))
+    assert vm.resched
+
+
+def test_ended_anywhere_and_run_again(world: Lab) -> None:
+    world.hosts.nodes["node1"].power_off()
+    command, node = hook(world, "fence_host"), world.oned.host("node1")
+    calls = [call.what for call in cloud.succeeds(world, command).calls]
+    end = attached(world)
+    changing = [at for at, call in enumerate(calls, 1) if "update" in call or "Reassign" in call]
+    assert len(changing) == 2
+    for at in changing:
+        for when in (BEFORE, AFTER):
+            for name in OURS:
+                cloud.attach(world, name, "node1")
+            node.attributes.clear()
+            shutil.rmtree(world.hosts.frontend.path(f"{HOME}/fences"))
+            assert world.run(command, conductor.Fault(at, when, KILL)).exit_code == -9
+            # Whatever was taken from the host is known to be, and nothing comes back to it.
+            taken = not {*OURS} <= {*attached(world)}
+            assert taken == (at == changing[1] and when == AFTER)
+            assert ("SP_FENCED" in node.attributes) == (at == changing[1] or when == AFTER)
+            assert history(world)[-1]["event"] == "begun"
+    cloud.succeeds(world, command)
+    assert attached(world) == end and history(world)[-1]["event"] == "confirmed"
+
+
+def test_a_client_of_two_clusters_is_cut_off_from_both(lab: Lab, tmp_path: Path) -> None:
+    lab.configure(FENCE_TIMEOUT=3)
+    with Second(lab, tmp_path, {"node1": 21, "node2": 22}) as second:
+        second.datastore.attributes.update(SP_CLUSTER_ID="d.m")
+        for host in lab.oned.hosts.values():
+            number = second.clients[host.name]
+            host.attributes.update(SP_CLUSTER_ID="d.n", SP_OURID_D_M=str(number))
+        vm = lab.vms.create(lab.give_image(), second.give_image(persistent=True), context=False)
+        lab.do(lab.vms.deploy(vm, "node1"))
+        assert second.attached()
+        lab.power_off("node1")
+        second.simulator.set_client(21, "updating")
+        late = fence(lab, "node1", "--json")
+        assert late.exit_code == 1 and "client 21 of" in late.stderr and "client 11 of" not in late.stderr
+        assert (cloud.attached(lab), second.attached()) == ({}, {})
+        told = json.loads(late.stdout)
+        assert [each["proof"] for each in told["clients"]] == ["down", ""] and not told["confirmed"]
+        second.simulator.set_client(21, "down")
+        assert fence(lab, "node1").exit_code == 0

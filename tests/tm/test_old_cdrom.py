@@ -73,7 +73,8 @@ def test_a_live_migration(lab: Lab) -> None:
     lab.simulator.mark_open(11, IMAGE)
     pre = scene.upto(lab.vms.live_migrate(vm, "node2"), "premigrate")
     cloud.succeeds(lab, pre, times=2)
-    assert cloud.attached(lab, IMAGE, COPY) == {IMAGE: {"node1": "rw"}, COPY: {"node2": "rw"}}
+    both = {"node1": "rw", "node2": "rw"}
+    assert cloud.attached(lab, IMAGE, COPY) == {IMAGE: {"node1": "rw"}, COPY: both}
     assert (cloud.links(lab, "node1")["disk.0"], cloud.links(lab, "node2")["disk.0"]) == (IMAGE, COPY)
     lab.simulator.mark_open(11, IMAGE, False)
     cloud.succeeds(lab, pre._replace(script="tm/storpool/postmigrate"), times=2)
