@@ -296,8 +296,9 @@ class Lab:
         return "\n".join(lines) + "\n"
 
     def configure(self, **values: object) -> None:
-        """Write addon-storpoolrc: the site's configuration."""
-        lines = [f'{name}="{value}"' for name, value in {**OWN_CONFIG, **values}.items()]
+        """Write addon-storpoolrc: the site's configuration, and after it what the lab needs."""
+        own = {name: value for name, value in OWN_CONFIG.items() if name not in values}
+        lines = [f'{name}="{value}"' for name, value in {**values, **own}.items()]
         self.hosts.frontend.write(f"{REMOTES}/addon-storpoolrc", "\n".join(lines) + "\n")
 
     def _link_remotes(self) -> None:
