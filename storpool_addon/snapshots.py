@@ -54,7 +54,12 @@ class Snapshots:
         except StorPoolRefused as error:
             if error.name != "objectExists":
                 raise
-            self._recognise((volume, name), tags)
+            snapshot = self.find(name)
+            if snapshot is None:
+                raise StateError(
+                    f"{name} cannot be made: StorPool has a volume of that name; rename it"
+                ) from None
+            _check_same(snapshot, volume, tags)
             return False
         return True
 
@@ -69,23 +74,25 @@ class Snapshots:
         except StorPoolRefused as error:
             if error.name != "objectExists":
                 raise
-            there = [pair for pair in pairs if self.find(pair[1]) is not None]
-            for pair in there:
-                self._recognise(pair, tags)
+            there = list(filter(None, (self._of_group(pair, tags) for pair in pairs)))
             if len(there) == len(pairs):
                 return False
-            for _, name in there:
-                self.delete(name)
+            for snapshot in there:
+                self.delete(snapshot.name)
             self._api.volumes_group_snapshot(pairs, tags=tags)
         return True
 
     def has_group(self, pairs: Sequence[Pair], tags: Mapping[str, str]) -> bool:
         """Whether an earlier run made all of these; StateError when one that is there is not this one."""
-        for pair in pairs:
-            if self.find(pair[1]) is None:
-                return False
-            self._recognise(pair, tags)
-        return True
+        return all(self._of_group(pair, tags) for pair in pairs)
+
+    def _of_group(self, pair: Pair, tags: Mapping[str, str]) -> Snapshot | None:
+        """The snapshot of a pair, None when there is none."""
+        volume, name = pair
+        snapshot = self.find(name)
+        if snapshot is not None:
+            _check_same(snapshot, volume, tags)
+        return snapshot
 
     def expire(self, name: str, after_s: int | None) -> None:
         """Have StorPool delete a snapshot after that time, from now; without one it stays as it is."""
@@ -183,15 +190,13 @@ class Snapshots:
                 shrink_ok=after.size > size,
             )
 
-    def _recognise(self, pair: Pair, tags: Mapping[str, str]) -> None:
-        volume, name = pair
-        snapshot = self.find(name)
-        if snapshot is None:
-            raise StateError(f"{name} cannot be made: StorPool has a volume of that name; rename it")
-        # It is no volume's parent any more once a later snapshot has come between.
-        same = snapshot.on_volume in ("", volume)
-        if not same or any(snapshot.tags.get(key, "") != word for key, word in tags.items()):
-            raise StateError(f"snapshot {name} exists and is not this one of volume {volume}; rename it")
+
+def _check_same(snapshot: Snapshot, volume: str, tags: Mapping[str, str]) -> None:
+    """StateError for one that we would not have made so."""
+    # It is no volume's parent any more once a later snapshot has come between.
+    same = snapshot.on_volume in ("", volume)
+    if not same or any(snapshot.tags.get(key, "") != word for key, word in tags.items()):
+        raise StateError(f"snapshot {snapshot.name} exists and is not this one of volume {volume}; rename it")
 
 
 def _limits(volume: Volume) -> Policy:
