@@ -80,7 +80,7 @@ fi
 )
 
 
-class Journey(NamedTuple):
+class Migration(NamedTuple):
     """A migration, in the words of OpenNebula's migrate.
 
     remotes: SCRIPTS_REMOTE_DIR. home: the VM's directory. options: more words for `virsh migrate`.
@@ -97,28 +97,28 @@ class Journey(NamedTuple):
     document: bytes
 
 
-def domain_on_source(shell: Shell, journey: Journey) -> bytes:
+def domain_on_source(shell: Shell, wanted: Migration) -> bytes:
     """The domain as it may be changed for the migration; empty when it has arrived on the target already."""
-    what = f"looking at domain {journey.domain} before its migration"
-    words = (journey.domain, journey.target)
+    what = f"looking at domain {wanted.domain} before its migration"
+    words = (wanted.domain, wanted.target)
     shown = stock.run(
-        shell, _SHOW, journey.remotes, journey.home, *words, what=what, timeout_s=60.0, forward_agent=True
+        shell, _SHOW, wanted.remotes, wanted.home, *words, what=what, timeout_s=60.0, forward_agent=True
     )
     return shown.encode()
 
 
-def migrate(shell: Shell, journey: Journey, domain: bytes) -> bool:
+def migrate(shell: Shell, wanted: Migration, domain: bytes) -> bool:
     """Migrate, with that domain for the target if there is one; whether OpenNebula's script used it."""
-    sync = "1" if journey.sync_time else ""
+    sync = "1" if wanted.sync_time else ""
     printed = stock.run(
         shell,
         _MIGRATE,
-        journey.remotes,
-        journey.home,
-        *(journey.domain, journey.target, str(len(domain)), sync, *journey.options, "--", *journey.words),
-        what=f"migrating domain {journey.domain} to {journey.target}",
+        wanted.remotes,
+        wanted.home,
+        *(wanted.domain, wanted.target, str(len(domain)), sync, *wanted.options, "--", *wanted.words),
+        what=f"migrating domain {wanted.domain} to {wanted.target}",
         timeout_s=stock.MEMORY_TIMEOUT_S,
-        stdin=domain + journey.document,
+        stdin=domain + wanted.document,
         forward_agent=True,
     )
     return "unused" not in printed.split()

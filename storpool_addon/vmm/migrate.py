@@ -8,7 +8,7 @@ from storpool_addon.domain.enabled import enabled
 from storpool_addon.domain.tweaking import MIGRATE
 from storpool_addon.errors import UsageError
 from storpool_addon.hosts import migration, vmdir
-from storpool_addon.hosts.migration import Journey
+from storpool_addon.hosts.migration import Migration
 from storpool_addon.opennebula.datastore import Datastore, without_token
 from storpool_addon.opennebula.location import absolute, checked_host
 from storpool_addon.opennebula.protocol import number, protocol, text
@@ -63,23 +63,23 @@ def migrate_tweaks(driver: Driver, migrating: Migrating) -> None:
 
     A guest that has arrived by an earlier run is left alone; one that is on both hosts too, with an error.
     """
-    shell, journey = driver.hosts.on(migrating.source), _journey(driver, migrating)
+    shell, asked = driver.hosts.on(migrating.source), _asked(driver, migrating)
     directory = f"{driver.remotes}/vmm/kvm/migrate-tweaks.d"
     tweaks = enabled(directory, driver.config.migrate_tweaks, MIGRATE)
-    domain = migration.domain_on_source(shell, journey) if tweaks else b""
+    domain = migration.domain_on_source(shell, asked) if tweaks else b""
     if domain:
         domain = tweaked(driver, migrating.action.subject, domain, tweaks)
-    if not migration.migrate(shell, journey, domain):
+    if not migration.migrate(shell, asked, domain):
         driver.log(f"OpenNebula's migrate on {migrating.source} took no notice of the changed domain")
 
 
-def _journey(driver: Driver, migrating: Migrating) -> Journey:
+def _asked(driver: Driver, migrating: Migrating) -> Migration:
     sent = migrating.action
     if sent.subject.vm.id != migrating.vm_id:
         raise UsageError(f"standard input is about VM {sent.subject.vm.id}, not about VM {migrating.vm_id}")
     vmdir.check(absolute(sent.directory), migrating.vm_id)
     words = (migrating.deploy_id, migrating.target, migrating.source, str(migrating.vm_id), migrating.source)
-    return Journey(
+    return Migration(
         remotes=driver.config.scripts_remote_dir,
         home=absolute(sent.directory),
         domain=migrating.deploy_id,
