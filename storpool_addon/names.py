@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from storpool_addon.errors import UsageError
+from storpool_addon.record import NamedTuple
 
 if TYPE_CHECKING:
     from storpool_addon.opennebula.disk import Disk

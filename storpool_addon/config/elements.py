@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+
+from storpool_addon.record import NamedTuple
 
 # Compiled when a VM has such an attribute: every script reads this module.
 _NAME = r"[A-Za-z0-9_.+\-]{1,100}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from storpool_addon import names
 from storpool_addon.errors import AddonError, HostError, HostUnreachable, StateError
@@ -20,6 +20,7 @@ from storpool_addon.hosts import guests
 from storpool_addon.hosts.clients import fenced_words
 from storpool_addon.opennebula.host import FENCED, LIFTED, Host
 from storpool_addon.opennebula.vm import TM_MAD, Vm
+from storpool_addon.record import NamedTuple
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from storpool_addon.errors import AddonError
+from storpool_addon.record import NamedTuple
 
 
 class Task(NamedTuple):

@@ -6,8 +6,9 @@ import json
 import math
 import re
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
+from storpool_addon.record import NamedTuple
 from storpool_addon.tally import ACTION_BOUNDS, CALL_BOUNDS, FORMAT, OUTCOMES, place
 
 _STATE = 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import NamedTuple
+
+from storpool_addon.record import NamedTuple
 
 # Pools are asked for in pages of some MB; more than this is not an answer of oned.
 MAX_ANSWER = 64 << 20

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from posixpath import normpath
-from typing import NamedTuple
+
+from storpool_addon.record import NamedTuple
 
 # A name that begins with a dash would be an option to ssh.
 HOST = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:\-\[\]]*", re.ASCII)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from storpool_addon.errors import StorPoolLost, StorPoolNonsense, StorPoolRefused
+from storpool_addon.record import NamedTuple
 
 OK = 200
 SERVER_ERROR = 500

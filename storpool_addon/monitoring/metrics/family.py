@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Union
+from typing import Union
+
+from storpool_addon.record import NamedTuple
 
 GAUGE, COUNTER, HISTOGRAM = "gauge", "counter", "histogram"
 
