@@ -39,7 +39,7 @@ def add_arguments(commands: _SubParsersAction[ArgumentParser]) -> None:
 
 def run(driver: Driver, arguments: Namespace, out: TextIO) -> None:
     """Carry out the subcommand; StateError when it is refused, or not confirmed."""
-    check_user(os.path.dirname(driver.remotes))
+    check_user(os.path.dirname(driver.remotes), driver.home)
     host = fencing.find_host(driver, arguments.host)
     who = chronicle.who(driver)
     with driver.exclusive(f"fence-host-{host.id}"):
@@ -62,13 +62,13 @@ def run(driver: Driver, arguments: Namespace, out: TextIO) -> None:
     outcome.check()
 
 
-def check_user(directory: str) -> None:
+def check_user(directory: str, home: str) -> None:
     """UsageError for anybody but oned's user: the marks have to be where oned's actions look for them.
 
-    directory: oned's own, which belongs to that user.
+    directory: oned's own, which belongs to that user. home: where this process would put them.
     """
     owner = os.stat(directory).st_uid
-    if owner != os.geteuid():
+    if owner != os.geteuid() or not os.path.isdir(home) or os.stat(home).st_uid != owner:
         try:
             name = pwd.getpwuid(owner).pw_name
         except KeyError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Callable
 
@@ -166,10 +167,10 @@ class World:
 def explore(make: Callable[[], World]) -> tuple[int, int]:
     """Go through all orders; how many states there were, how many ends. A broken rule is raised."""
     seen: set[Hashable] = set()
-    waiting: list[tuple[str, ...]] = [()]
+    waiting: deque[tuple[str, ...]] = deque([()])
     ends = 0
     while waiting:
-        begin = waiting.pop()
+        begin = waiting.popleft()
         world = make()
         try:
             for at, alternatives in _walk(world, begin, seen):

@@ -22,6 +22,7 @@ from tests import tool
 from tests.second import Second
 from tests.sweep import scene
 from tests.tm import cloud
+from tests.tm.test_together import held
 
 COPY, OWN, RAW, ISO = "one-img-7-42-0", "one-img-8", "one-sys-42-2-raw", "one-sys-42-3-iso"
 OURS = (COPY, OWN, RAW, ISO)
@@ -78,20 +79,23 @@ def attached(lab: Lab) -> dict[str, set[str]]:
 
 def test_only_oneds_user_can_mark_a_host(tmp_path: Path) -> None:
     """Marks in another home would be seen by nobody, and a VM start on two hosts."""
-    check_user(str(tmp_path))
+    home = tmp_path / "home"
+    home.mkdir()
+    check_user(str(tmp_path), str(home))
+    with pytest.raises(UsageError, match="can fence a host"):
+        check_user(str(tmp_path), str(tmp_path / "none"))
     other = Path("/")
     if os.geteuid() == 0:
         os.chown(other := tmp_path, 65534, -1)
     with pytest.raises(UsageError, match="can fence a host: sudo -H -u"):
-        check_user(str(other))
+        check_user(str(other), str(home))
 
 
 def test_a_host_that_is_well_is_left_alone(world: Lab) -> None:
     guests(world, "one-42")
     before = cloud.picture(world)
-    for words in (("node1",), ("node1", "--dry-run")):
-        refused = fence(world, *words)
-        assert refused.exit_code == 1 and "host node1 is well: it answers" in refused.stderr
+    refused = fence(world, "node1")
+    assert refused.exit_code == 1 and "host node1 is well: it answers" in refused.stderr
     world.oned.host("node1").state = 3
     assert "host node1 is well" in cloud.refused(world, hook(world))
     assert cloud.picture(world) == before and history(world) == []
@@ -117,7 +121,6 @@ def test_a_host_that_is_well_is_left_alone(world: Lab) -> None:
     assert "client 11 by storpool.conf and 12" in fence(world, "node1").stderr
     world.oned.host("node1").client_id = 11
     assert cloud.picture(world) == before and history(world) == []
-    assert fence(world, "nobody").exit_code == 1
 
 
 def test_a_lost_host_is_cut_off_and_its_vm_runs_elsewhere(world: Lab) -> None:
@@ -199,6 +202,20 @@ def test_what_is_not_confirmed_is_no_fence(world: Lab) -> None:
     world.configure(HOST_ERROR_VMS="all", HOST_ERROR_WAIT=0)
     cloud.succeeds(world, hook(world))
     assert vm.resched
+
+
+def test_what_was_on_its_way_is_waited_for(world: Lab) -> None:
+    """A migration to the host looked at its mark before that was set, and then stands at StorPool's door."""
+    world.hosts.nodes["node1"].power_off()
+    premigrate = next(world.vms.live_migrate(world.oned.vms[43], "node1"))
+    with held(world, premigrate, "VolumesReassignWait", home="/var/lib/one") as end:
+        early = fence(world, "node1")
+        assert early.exit_code == 1 and "another action still attaches volumes" in early.stderr
+        assert not {*OURS} & {*attached(world)}
+        # It goes on, meets the dead host, and takes back what it did.
+        assert end().exit_code == 1
+    assert attached(world)["one-sys-43-0-raw"] == {"node2"}
+    assert fence(world, "node1").exit_code == 0
 
 
 def test_ended_anywhere_and_run_again(world: Lab) -> None:

@@ -39,14 +39,19 @@ class Hold:
 
 
 @contextmanager
-def held(lab: Lab, command: Command, query: str, when: str = BEFORE) -> Iterator[Callable[[], Result]]:
-    """A script of another front-end stands at a call meanwhile; what is given lets it end."""
+def held(
+    lab: Lab, command: Command, query: str, when: str = BEFORE, home: str = "/var/tmp"
+) -> Iterator[Callable[[], Result]]:
+    """A script stands at a call meanwhile; what is given lets it end.
+
+    home: where it looks for locks; by default it is another front-end's script.
+    """
     hold = Hold(query, when)
     lab.simulator.gate = hold
     # Its home is its own, so that it knows nothing of the locks of this front-end.
     environment = {
         **ENVIRONMENT,
-        "HOME": "/var/tmp",
+        "HOME": home,
         "ONE_AUTH": f"{HOME}/.one/one_auth",
         "ONE_XMLRPC": lab.rpc.endpoint,
     }
