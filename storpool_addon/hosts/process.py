@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import subprocess
 import time
@@ -51,7 +50,7 @@ class Processes:
         The child dies with us even when we are killed: setpriv asks the kernel for that before it
         becomes the program (util-linux 2.33), so that no fork of a Python process has to.
         """
-        if shutil.which(argv[0]) is None:
+        if not _is_installed(argv[0]):
             raise ToolError(f"program {argv[0]} is not installed on the front-end; install it")
         child = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", "--", *argv],
@@ -138,3 +137,9 @@ def describe(ended: Finished, timeout_s: float) -> str:
     if ended.exit_code is None:
         return f"no end after {timeout_s:g} s"
     return f"{ended.last_line or 'no message'} (exit code {ended.exit_code})"
+
+
+def _is_installed(program: str) -> bool:
+    # Not by shutil, which brings every way to pack files with it.
+    directories = [""] if os.path.dirname(program) else os.get_exec_path()
+    return any(os.access(os.path.join(each, program), os.X_OK) for each in directories)
