@@ -34,8 +34,10 @@ def exclusive(directory: str, name: str, *, timeout_s: float, who: str) -> Itera
     path = _path(directory, name)
     descriptor = _acquire(path, name, time.monotonic() + timeout_s)
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{who} since {time.strftime('%Y-%m-%d %H:%M:%S')}".encode(), 0)
+        # A disk that is full has no room for words; the lock is had all the same.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{who} since {time.strftime('%Y-%m-%d %H:%M:%S')}".encode(), 0)
         yield
     finally:
         # While it is still ours: who opened it meanwhile sees that it is gone and begins anew.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -46,6 +47,20 @@ def holder(directory: str) -> Iterator[subprocess.Popen[str]]:
 def take(directory: str, name: str = "one-img-7", timeout_s: float = 0.0) -> None:
     with locks.exclusive(directory, name, timeout_s=timeout_s, who="me"):
         pass
+
+
+def test_a_full_disk_is_no_obstacle(directory: str) -> None:
+    """Who has it cannot be written down then; that it is had needs no room."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+    try:
+        with (
+            locks.exclusive(directory, "one-img-7", timeout_s=0, who="me"),
+            pytest.raises(StateError, match="is being worked on by another process"),
+        ):
+            take(directory)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 def test_only_one_process_has_it_and_the_other_is_told_which(directory: str) -> None:
