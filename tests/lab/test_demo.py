@@ -73,7 +73,7 @@ def test_where_programs_are_missing_the_story_is_plainer_and_says_so(
     Story(lab, report, str(tmp_path / "scratch"), Material(report, str(tmp_path))).tell()
     text = out.getvalue()
     assert report.is_well, text
-    assert len(report.lines) == 16
+    assert len(report.lines) == 17
     assert all(line.checks for line in report.lines)
     for program, instead in (("qemu-img", "raw"), ("mkfs.ext4", "no file system"), ("xorriso", "no context")):
         assert re.search(f"^    {program} .*is not installed: .*{instead}", text, re.MULTILINE)
