@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Callable
 
 from storpool_addon import fences, names
@@ -23,18 +23,23 @@ DOWN, APPLIED = "down", "applied"
 
 
 class Found(NamedTuple):
-    """What is attached to the client. reference: what addresses it. ours: by its exact name and its tag."""
+    """What is attached to the client. reference: what addresses it. ours: by its exact name and its tag.
+
+    vm: the id of the VM whose it is, None for none that is known.
+    """
 
     name: str
     reference: str
     snapshot: bool
     rights: str
-    ours: bool
+    ours: bool = False
+    vm: int | None = None
 
     @classmethod
-    def of(cls, each: Attachment, ours: bool) -> Found:
+    def of(cls, each: Attachment) -> Found:
+        """Before it is known whose it is."""
         reference = f"~{each.global_id}" if each.global_id else each.volume
-        return cls(each.volume, reference, each.snapshot, each.rights, ours)
+        return cls(each.volume, reference, each.snapshot, each.rights)
 
 
 class Cut:
@@ -54,19 +59,15 @@ class Cut:
         self.detached: list[str] = []
         self.proof = ""
         self.trouble = ""
-        self._ours: dict[str, bool] = {}
+        self._tags: dict[str, Mapping[str, str] | None] = {}
 
     def __str__(self) -> str:
         return f"client {self.client} of {self.title}"
 
     def attached(self) -> list[Found]:
         """What is attached to the client now; what is gone before it was looked at is left out."""
-        found = []
-        for each in self._api.attachments_list():
-            if each.client != self.client:
-                continue
-            found.append(Found.of(each, self._is_ours(each)))
-        return found
+        mine = (each for each in self._api.attachments_list() if each.client == self.client)
+        return [self._known(Found.of(each)) for each in mine]
 
     def also_elsewhere(self) -> list[str]:
         """Names of volumes of ours that this client may write to, and another one too."""
@@ -76,6 +77,10 @@ class Cut:
                 writers.setdefault(each.volume, set()).add(each.client)
         mine = [each.name for each in self.attached() if each.ours and each.rights == "rw"]
         return [name for name in mine if len(writers.get(name, ())) > 1]
+
+    def is_known(self) -> bool:
+        """Whether the cluster has such a client."""
+        return any(each.id == self.client for each in self._api.clients_config_dump())
 
     def state(self) -> tuple[str, int, int]:
         """What StorPool says of the client, the cluster's configuration, and the one that the client has.
@@ -157,30 +162,36 @@ class Cut:
             self.trouble = str(error)
             self._volumes.log(f"{self}: {error}")
 
-    def _is_ours(self, each: Attachment) -> bool:
-        this = Found.of(each, False)
-        if this.reference not in self._ours:
-            self._ours[this.reference] = self._look(this)
-        return self._ours[this.reference]
+    def _known(self, found: Found) -> Found:
+        """With whose it is, which is asked for once."""
+        if found.reference not in self._tags:
+            self._tags[found.reference] = self._tags_of_ours(found)
+        tags = self._tags[found.reference]
+        if tags is None:
+            return found
+        vm = tags.get(self._volumes.config.vm_tag, "")
+        return found._replace(ours=True, vm=int(vm) if vm.isascii() and vm.isdigit() else None)
 
-    def _look(self, found: Found) -> bool:
+    def _tags_of_ours(self, found: Found) -> Mapping[str, str] | None:
+        """The tags of what is ours; None for anything else, and for what is gone."""
         config = self._volumes.config
         if not names.is_ours(config.one_px, found.name, snapshot=found.snapshot):
-            return False
-        kind = "snapshot" if found.snapshot else "volume"
+            return None
+        look = self._api.snapshot if found.snapshot else self._api.volume
         try:
-            one = self._api.snapshot(found.reference) if found.snapshot else self._api.volume(found.reference)
-            if one.tags.get(config.loc_tag) == config.loc_tag_val:
-                return True
-            # A context image may have no tag; no other that is attached may.
-            self._volumes.check_ours(kind, found.name, one.tags)
+            tags: Mapping[str, str] = look(found.reference).tags
+            if not found.snapshot:
+                # A context image may have no tag; no other that is attached may.
+                self._volumes.check_ours("volume", found.name, tags)
+            elif tags.get(config.loc_tag) != config.loc_tag_val:
+                return None
         except StateError:
-            return False
+            return None
         except StorPoolRefused as error:
             if is_absent(error):
-                return False
+                return None
             raise
-        return True
+        return tags
 
 
 def sever(

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from storpool_addon import names
-from storpool_addon.errors import AddonError, HostError, HostUnreachable, StateError
+from storpool_addon.errors import AddonError, HostError, HostUnreachable, OpenNebulaRefused, StateError
 from storpool_addon.hooks import chronicle
 from storpool_addon.hooks.cutting import DOWN, Cut, Found, sever
-from storpool_addon.hooks.members import cuts_of
+from storpool_addon.hooks.members import cuts_of, saying_which
 from storpool_addon.hosts import guests
 from storpool_addon.hosts.clients import fenced_words
 from storpool_addon.opennebula.host import FENCED, LIFTED, Host
@@ -81,18 +81,23 @@ def find_host(driver: Driver, word: str) -> Host:
 def look(driver: Driver, host: Host) -> Look:
     """See whether the host may be fenced. AddonError when that cannot be told: nothing may be done then."""
     cuts = cuts_of(driver, host)
-    states = [cut.state()[0] for cut in cuts]
-    attached = {str(cut): cut.attached() for cut in cuts}
+    states, attached = [], {}
+    for cut in cuts:
+        with saying_which(str(cut)):
+            states.append(cut.state()[0])
+            attached[str(cut)] = cut.attached()
     vms = [driver.one.vm(each) for each in host.vms]
     answers, lives = _ask(driver, host)
     refusal = ""
     if lives and any(status != DOWN for status in states):
-        refusal = f"host {host.name} is well: {answers}, and StorPool serves it; move its VMs, or stop it"
+        refusal = f"host {host.name} is well: {answers}, and StorPool serves it; "
+        refusal += "to end that it is fenced, use --lift" if host.fenced else "move its VMs, or stop it"
     strange = list(_strange(driver, vms, attached))
     if strange and not refusal:
         refusal = f"host {host.name} is left as it is, for VMs there use volumes not known as ours: "
         refusal += "; ".join(strange)
-    return Look(host, cuts, attached, vms, answers, refusal)
+    mistaken = refusal or _mistaken(driver, host, attached)
+    return Look(host, cuts, attached, vms, answers, mistaken)
 
 
 def fence(driver: Driver, seen: Look, who: str) -> Outcome:
@@ -174,6 +179,22 @@ def _strange(driver: Driver, vms: Sequence[Vm], attached: dict[str, list[Found]]
             for vm in () if each.ours or each.snapshot else vms:
                 if _uses(px, vm, each.name):
                     yield f"{each.name} of VM {vm.id} on {title}"
+
+
+def _mistaken(driver: Driver, host: Host, attached: dict[str, list[Found]]) -> str:
+    """Why the client seems to be another host, "" when it does not: then that one's guests would lose all."""
+    for title, found in attached.items():
+        for vm_id in sorted({each.vm for each in found if each.ours and each.vm is not None} - {*host.vms}):
+            try:
+                vm = driver.one.vm(vm_id)
+            except OpenNebulaRefused:
+                continue
+            if all(each.hid != host.id for each in vm.history):
+                return (
+                    f"{title} has volumes of VM {vm_id}, which never was on host {host.name}; is SP_OURID of"
+                    " the host right? if it is, detach them first"
+                )
+    return ""
 
 
 def _uses(px: str, vm: Vm, name: str) -> bool:

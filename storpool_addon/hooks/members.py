@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from storpool_addon.errors import AddonError, StateError
+from storpool_addon.errors import AddonError, StateError, StorPoolError
 from storpool_addon.hooks.cutting import Cut
 from storpool_addon.hosts.clients import Home
 from storpool_addon.opennebula.vm import TM_MAD
@@ -20,18 +21,31 @@ if TYPE_CHECKING:
 def cuts_of(driver: Driver, host: Host) -> list[Cut]:
     """The host's clients, one for each API of all datastores; StateError when one cannot be told.
 
-    An API of a cluster that the host is no client of is left out: nothing there is attached to it.
+    An API of a cluster that the host is no client of, or that knows no such client, is left out: nothing
+    there is attached to it.
     """
     found = []
     for api, datastores in _apis(driver):
-        cluster = _cluster_id(driver, api, datastores)
-        if _is_member(host, cluster):
-            client = driver.clients.client_id(host.name, datastores[0].bridge_list, Home(cluster))
-            _check_client(driver, host, int(client), cluster)
-            found.append(Cut(driver.volumes(datastores[0]), client, [each.id for each in datastores]))
+        with saying_which(",".join(api.endpoint.urls())):
+            cluster = _cluster_id(driver, api, datastores)
+            if _is_member(host, cluster):
+                client = driver.clients.client_id(host.name, datastores[0].bridge_list, Home(cluster))
+                _check_client(driver, host, int(client), cluster)
+                cut = Cut(driver.volumes(datastores[0]), client, [each.id for each in datastores])
+                if cut.is_known():
+                    found.append(cut)
     if not found:
-        raise StateError(f"host {host.name} is a client of no StorPool cluster of any datastore")
+        raise StateError(f"host {host.name} is known as a client by no StorPool cluster of any datastore")
     return found
+
+
+@contextmanager
+def saying_which(title: str) -> Iterator[None]:
+    """Name the cluster that cannot be asked, and so cannot confirm anything."""
+    try:
+        yield
+    except StorPoolError as error:
+        raise StateError(f"{title} cannot confirm a fence: {error}") from None
 
 
 def _apis(driver: Driver) -> list[tuple[Api, list[Datastore]]]:

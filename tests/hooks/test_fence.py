@@ -101,7 +101,7 @@ def test_a_host_that_is_well_is_left_alone(world: Lab) -> None:
     assert cloud.picture(world) == before and history(world) == []
 
     # Lost: a look changes nothing. What is not ours is named, and forbids it when a VM there uses it.
-    world.power_off("node1")
+    world.hosts.nodes["node1"].power_off()
     looked = fence(world, "1", "--dry-run")
     assert looked.exit_code == 0 and "4 volumes would be detached" in looked.stdout
     assert "volume two-img-3 on client 11 of" in looked.stderr
@@ -109,10 +109,14 @@ def test_a_host_that_is_well_is_left_alone(world: Lab) -> None:
     refused = fence(world, "node1")
     assert refused.exit_code == 1 and f"{RAW} of VM 42" in refused.stderr
     world.storpool(f"VolumeUpdate/{RAW}", {"tags": {"nloc": "one"}})
+    # Nor may the client be another host: VM 43 never was on this one.
+    cloud.attach(world, "one-sys-43-0-raw", "node1", "node2")
+    assert "has volumes of VM 43, which never was on host node1" in fence(world, "node1").stderr
+    cloud.attach(world, "one-sys-43-0-raw", "node2")
     # A cluster that does not answer, a client that nobody knows, two hosts that claim to be one.
     elsewhere = {"SP_API_HTTP_HOST": "127.0.0.1", "SP_API_HTTP_PORT": "1", "SP_AUTH_TOKEN": "1"}
     world.oned.add_image_datastore(105, "dead", **elsewhere)
-    assert "127.0.0.1:1" in fence(world, "node1").stderr
+    assert "http://127.0.0.1:1 cannot confirm a fence" in fence(world, "node1").stderr
     del world.oned.datastores[105]
     world.oned.host("node2").client_id = 11
     assert "both have SP_OURID 11" in fence(world, "node1").stderr
@@ -186,7 +190,7 @@ def test_what_is_not_confirmed_is_no_fence(world: Lab) -> None:
     # It comes back and follows; StorPool does not say so, then it does.
     simulator.set_client(11, "running")
     since = world.oned.host("node1").attributes["SP_FENCED"]
-    simulator.faults.add([Fault(Verdict.error("busy"), "ClientsConfigDump", skip=1, times=0)])
+    simulator.faults.add([Fault(Verdict.error("busy"), "ClientsConfigDump", skip=2, times=0)])
     assert "not confirmed" in cloud.fails(world, hook(world)) and not vm.resched
     simulator.faults.set([])
     cloud.succeeds(world, hook(world, "fence_host"))
@@ -244,6 +248,9 @@ def test_ended_anywhere_and_run_again(world: Lab) -> None:
 def test_a_client_of_two_clusters_is_cut_off_from_both(lab: Lab, tmp_path: Path) -> None:
     lab.configure(FENCE_TIMEOUT=3)
     with Second(lab, tmp_path, {"node1": 21, "node2": 22}) as second:
+        # While nothing says what it is there: that cluster knows no client 11.
+        looked = fence(lab, "node1", "--dry-run", "--json")
+        assert [each["client"] for each in json.loads(looked.stdout)["clients"]] == [11]
         second.datastore.attributes.update(SP_CLUSTER_ID="d.m")
         for host in lab.oned.hosts.values():
             number = second.clients[host.name]
