@@ -109,5 +109,8 @@ def _memory(facts: Facts, notes: list[str]) -> int | None:
     if not others:
         notes.append("no slice has a limit of memory")
         return near
+    if near <= others + KERNEL_KIB:
+        notes.append("the limits of other slices are more than the host has: memory is not told")
+        return None
     notes.append("nothing bounds the VMs' memory: the limits of all other slices and 1 GiB are taken away")
-    return max(0, near - others - KERNEL_KIB)
+    return near - others - KERNEL_KIB

@@ -153,6 +153,17 @@ SHAPES = {
     "shared CPUs": Shape(
         {**v2(), **STORPOOL, **slice_v2("machine.slice", "2-15", 48)}, 200, 16, "0,1", "share CPUs"
     ),
+    "others may have more than there is": Shape(
+        {
+            **v2(),
+            **slice_v2("system.slice", "", 40),
+            **slice_v2("user.slice", "", 40),
+            **slice_v2("machine.slice"),
+        },
+        0,
+        None,
+        note="more than the host has: memory is not told",
+    ),
     "little for the kernel": Shape(
         {**v2(), **STORPOOL, **slice_v2("machine.slice", "4-15", 50)}, 400, 14, "0,1,2,3", "less than 1 GiB"
     ),
