@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from storpool_addon.errors import StateError, UsageError
-from storpool_addon.hooks import chronicle, fencing
-from storpool_addon.hooks.fencing import Look, Outcome
+from storpool_addon.hooks import chronicle, examining, fencing
+from storpool_addon.hooks.examining import Look
+from storpool_addon.hooks.fencing import Outcome
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -49,7 +50,7 @@ def run(driver: Driver, arguments: Namespace, out: TextIO) -> None:
             fencing.lift(driver, host, who)
             out.write(f"host {host.name} may have volumes again\n")
             return
-        seen = fencing.look(driver, host)
+        seen = examining.look(driver, host)
         for note in seen.notes():
             print(f"storpool-addon: {note}", file=sys.stderr)
         if arguments.dry_run:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from storpool_addon.config.fencing import ALL, NONE
 from storpool_addon.errors import AddonError, StateError
-from storpool_addon.hooks import chronicle, fencing
+from storpool_addon.hooks import chronicle, examining, fencing
 from storpool_addon.opennebula.hookmessage import subject
 from storpool_addon.opennebula.host import Host
 from storpool_addon.opennebula.protocol import protocol
@@ -43,7 +43,7 @@ def fence_host(driver: Driver, host: Host) -> None:
     """Fence a host, as `fence_host.sh` of OpenNebula's own hook of hosts in ERROR is asked to."""
     with driver.exclusive(f"fence-host-{host.id}"):
         driver.one.forget("host", host.id)
-        seen = fencing.look(driver, driver.one.host(host.id))
+        seen = examining.look(driver, driver.one.host(host.id))
         for note in seen.notes():
             driver.log(note)
         outcome = fencing.fence(driver, seen, chronicle.who(driver))
@@ -82,7 +82,7 @@ def _stays(driver: Driver, host: Host, vm: Vm) -> str:
     ran = vm.state == VmState.ACTIVE and vm.lcm_state in _RAN
     if not ran and not (vm.state == VmState.POWEROFF and driver.config.host_error_vms == ALL):
         return f"is left where it is, in state {vm.state:d}, LCM state {vm.lcm_state:d}"
-    others = fencing.others_disks(vm)
+    others = examining.others_disks(vm)
     if others:
         return f"is left where it is: disk {', '.join(map(str, others))} is another driver's"
     return ""
