@@ -111,6 +111,11 @@ def test_storpools_own_tool_is_asked_when_the_files_say_nothing(host: Path) -> N
     assert probe(host) == ['SP_CLUSTER_ID="d.n"', 'SP_OURID="31"']
     put(host, {"usr/sbin/storpool_confshow": "#!/bin/sh\necho broken >&2\nexit 1\n"})
     assert probe(host) == ['SP_CLUSTER_ID="d.n"']
+    # It is not waited for.
+    for name in ("sleep", "timeout"):
+        (host / "bin" / name).symlink_to("sh")
+    put(host, {"usr/sbin/storpool_confshow": "#!/bin/sh\nexec sleep 30\n"})
+    assert probe(host) == ['SP_CLUSTER_ID="d.n"']
 
 
 @pytest.mark.needs("busybox", "chroot")

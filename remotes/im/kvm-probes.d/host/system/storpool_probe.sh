@@ -78,6 +78,10 @@ conf() { # FILE
     name_of=${own_name:-${all_name:-$name_of}}
 }
 
+soon() { # COMMAND: which is ended after a second, where there is something that does that
+    timeout 1 "$@" || case $? in 126 | 127) "$@" ;; esac
+}
+
 client() {
     id='' cluster='' name_of='' host=''
     read -r host 2>/dev/null </proc/sys/kernel/hostname || :
@@ -94,7 +98,7 @@ client() {
         section=$host own_id=''
         if command -v storpool_confshow >/dev/null; then
             IFS=$newline
-            for line in $(storpool_confshow -e SP_CLUSTER_ID SP_CLUSTER_NAME SP_OURID 2>/dev/null); do
+            for line in $(soon storpool_confshow -e SP_CLUSTER_ID SP_CLUSTER_NAME SP_OURID 2>/dev/null); do
                 conf_line "${line#export }"
             done
         fi
