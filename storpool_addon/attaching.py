@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from storpool_addon import fences
 from storpool_addon.config import Config
 from storpool_addon.errors import StateError, StorPoolRefused
 from storpool_addon.fences import Fences
-from storpool_addon.record import NamedTuple
 from storpool_addon.storpool import Api, Reassign
 
 # A device that udev or blkid looks at is open for a moment: two seconds of polite tries, as StorPool's

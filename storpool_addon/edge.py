@@ -7,13 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from typing import BinaryIO, NoReturn, TextIO
+from typing import BinaryIO, NamedTuple, NoReturn, TextIO
 
 from storpool_addon.driver import Driver, home_of
 from storpool_addon.errors import BUG, AddonError, Terminated, UsageError
 from storpool_addon.log import Log
 from storpool_addon.opennebula.protocol import Action, parse_arguments, protocol_of
-from storpool_addon.record import NamedTuple
 from storpool_addon.tally import Tally, action_of
 
 # A document of oned is some hundred kB at the most; this is a guard, not a limit that anyone meets.

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.errors import UsageError
-from storpool_addon.record import NamedTuple
 
 if TYPE_CHECKING:
     from storpool_addon.opennebula.disk import Disk

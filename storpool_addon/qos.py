@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from storpool_addon.config import Config
 from storpool_addon.errors import ConfigError
-from storpool_addon.record import NamedTuple
 
 # Whose class counts, first to last.
 VM_FIRST = ("disk", "vm", "system", "default")  # clone, ln of a CDROM, mkimage, mkswap

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 from storpool_addon import tags as tagging
 from storpool_addon.errors import AddonError, ConfigError, StateError
-from storpool_addon.record import NamedTuple
 from storpool_addon.storpool import Volume
 from storpool_addon.volumes import Volumes
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from storpool_addon import names
 from storpool_addon import tags as tagging
 from storpool_addon.errors import StateError, StorPoolRefused
-from storpool_addon.record import NamedTuple
 from storpool_addon.storpool import Policy, Reassign, Snapshot, Volume
 from storpool_addon.volumes import Volumes, is_absent
 

@@ -28,7 +28,7 @@ LAYERS = (
     ("names", "tags", "qos"),
     ("storpool", "opennebula", "config", "log"),
     ("units", "undo", "locks", "tally", "fences"),
-    ("errors", "record"),
+    ("errors",),
 )
 # Programs beside the driver, and all that they may import of it. The simulator shares no code with the
 # client on purpose: shared code would share its bugs.

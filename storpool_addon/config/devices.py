@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 from storpool_addon.config import key
 from storpool_addon.config.elements import attributes, only
 from storpool_addon.config.key import VM, Attribute, Key, Numbered, yes_or_no
-from storpool_addon.record import NamedTuple
 
 # As many queues as the guest has CPUs.
 PER_CPU = -1

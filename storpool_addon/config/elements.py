@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-
-from storpool_addon.record import NamedTuple
+from typing import NamedTuple
 
 # Compiled when a VM has such an attribute: every script reads this module.
 _NAME = r"[A-Za-z0-9_.+\-]{1,100}"

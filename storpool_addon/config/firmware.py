@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from storpool_addon.config.elements import Element, attributes, element, only
 from storpool_addon.config.key import Attribute
-from storpool_addon.record import NamedTuple
 
 _YES_NO = ("yes", "no")
 _LOADER = {"readonly": _YES_NO, "type": ("rom", "pflash"), "secure": _YES_NO, "stateless": _YES_NO}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 from storpool_addon.errors import ConfigError
-from storpool_addon.record import NamedTuple
 from storpool_addon.units import duration_s
 
 if TYPE_CHECKING:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from storpool_addon.errors import ConfigError
-from storpool_addon.record import NamedTuple
 
 _BLANK = re.compile(r"(?:[ \t\r\n;]|\\\n)+")
 _COMMENT = re.compile(r"#[^\n]*")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names, qos, tags
 from storpool_addon.config import Config
@@ -18,7 +18,6 @@ from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.vmdir import device
 from storpool_addon.opennebula.action import DatastoreAction
 from storpool_addon.opennebula.protocol import number, protocol
-from storpool_addon.record import NamedTuple
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import mib_to_bytes
 from storpool_addon.volumes import is_absent

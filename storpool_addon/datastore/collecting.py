@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.datastore import clusters, lastround
 from storpool_addon.datastore.book import Book
@@ -22,7 +22,6 @@ from storpool_addon.monitoring.sizes import Sizes, Wanted
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.states import VmState
 from storpool_addon.opennebula.usage import usages
-from storpool_addon.record import NamedTuple
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver

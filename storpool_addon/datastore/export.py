@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names, tags
 from storpool_addon.config import Config
@@ -14,7 +14,6 @@ from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.vmdir import DEVICES, device
 from storpool_addon.opennebula.action import DatastoreAction
 from storpool_addon.opennebula.protocol import Optional, number, protocol, text
-from storpool_addon.record import NamedTuple
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import bytes_to_mib_up
 

@@ -10,12 +10,12 @@ import select
 import subprocess
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from storpool_addon.datastore import compression
 from storpool_addon.datastore.formats import HEAD_SIZE
 from storpool_addon.errors import ConfigError, StateError, UsageError
 from storpool_addon.hosts.process import Finished, Processes, describe
-from storpool_addon.record import NamedTuple
 
 STALL_S = 60.0
 BLOCK = 1 << 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from storpool_addon import names, qos, tags
 from storpool_addon.config import Config
@@ -17,7 +17,6 @@ from storpool_addon.drafts import Draft
 from storpool_addon.errors import HostError
 from storpool_addon.hosts import qemu
 from storpool_addon.hosts.vmdir import device
-from storpool_addon.record import NamedTuple
 from storpool_addon.undo import Undo
 from storpool_addon.units import bytes_to_mib_up, mib_to_bytes
 

@@ -6,13 +6,12 @@ import base64
 import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.config import Config
 from storpool_addon.datastore import backupurl, fetch, source, sparse
 from storpool_addon.datastore.fetch import Digests, Stream
 from storpool_addon.errors import StateError
-from storpool_addon.record import NamedTuple
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver

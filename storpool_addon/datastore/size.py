@@ -6,13 +6,12 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from storpool_addon.config import Config
 from storpool_addon.datastore import compression, fetch, formats, opening, source
 from storpool_addon.datastore.formats import HEAD_SIZE, ReadAt
 from storpool_addon.errors import StateError
-from storpool_addon.record import NamedTuple
 from storpool_addon.units import bytes_to_mib_up
 
 if TYPE_CHECKING:

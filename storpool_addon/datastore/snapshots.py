@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names, qos, tags
 from storpool_addon.config import Config
@@ -15,7 +15,6 @@ from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.image import Image
 from storpool_addon.opennebula.protocol import number, protocol
 from storpool_addon.opennebula.snapshots import forgotten_by_revert
-from storpool_addon.record import NamedTuple
 from storpool_addon.snapshots import Snapshots
 from storpool_addon.undo import uninterrupted
 from storpool_addon.volumes import Volumes

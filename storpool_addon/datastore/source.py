@@ -6,9 +6,9 @@ import os
 import re
 import stat
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from storpool_addon.errors import StateError, UsageError
-from storpool_addon.record import NamedTuple
 
 # What OpenNebula's downloader.sh fetches for us.
 DOWNLOADER_SCHEMES = (

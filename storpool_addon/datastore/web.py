@@ -12,13 +12,12 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from http.client import HTTPException
 from types import TracebackType
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from storpool_addon.datastore.formats import HEAD_SIZE
 from storpool_addon.datastore.source import shown
 from storpool_addon.errors import StateError
-from storpool_addon.record import NamedTuple
 
 if TYPE_CHECKING:
     from requests import Response, Session

@@ -8,13 +8,12 @@ import select
 import subprocess
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Callable, Union
+from typing import TYPE_CHECKING, Callable, NamedTuple, Union
 
 from storpool_addon.datastore import sparse
 from storpool_addon.errors import HostError, HostUnreachable
 from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.process import Finished, Processes
-from storpool_addon.record import NamedTuple
 
 if TYPE_CHECKING:
     from storpool_addon.hosts.shell import Shell

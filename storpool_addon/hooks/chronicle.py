@@ -7,10 +7,9 @@ import os
 import pwd
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.errors import StateError
-from storpool_addon.record import NamedTuple
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver

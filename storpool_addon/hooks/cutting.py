@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from storpool_addon import fences, names
 from storpool_addon.errors import AddonError, StateError, StorPoolError, StorPoolRefused
-from storpool_addon.record import NamedTuple
 from storpool_addon.storpool import Reassign
 from storpool_addon.volumes import Volumes, is_absent
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names
 from storpool_addon.errors import AddonError, HostError, HostUnreachable, OpenNebulaRefused
@@ -12,7 +12,6 @@ from storpool_addon.hooks.members import cuts_of, saying_which
 from storpool_addon.hosts import guests
 from storpool_addon.opennebula.host import Host
 from storpool_addon.opennebula.vm import TM_MAD, Vm
-from storpool_addon.record import NamedTuple
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.errors import AddonError, HostError, StateError
 from storpool_addon.hooks import chronicle
@@ -19,7 +19,6 @@ from storpool_addon.hooks.members import cuts_of
 from storpool_addon.hosts import guests
 from storpool_addon.hosts.clients import fenced_words
 from storpool_addon.opennebula.host import FENCED, LIFTED, Host
-from storpool_addon.record import NamedTuple
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver

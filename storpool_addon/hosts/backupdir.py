@@ -10,13 +10,12 @@ import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from storpool_addon.errors import HostError, HostUnreachable, UsageError
 from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.process import Finished, Processes, describe
 from storpool_addon.hosts.shell import UNREACHABLE, Shell
-from storpool_addon.record import NamedTuple
 
 TIMEOUT_S = 24 * 3600.0
 # A disk of which nothing more comes in that time has lost its device or the space to write to.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from storpool_addon.config import Config
 from storpool_addon.errors import ConfigError, HostError, OpenNebulaRefused
 from storpool_addon.hosts.shell import Hosts
 from storpool_addon.opennebula.host import Host, host_attribute
-from storpool_addon.record import NamedTuple
 from storpool_addon.storpool import ClientId, conf
 
 # storpool_confget prints `SP_OURID=11` among others; with -s it does so for another host.

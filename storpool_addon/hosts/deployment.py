@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from storpool_addon.errors import HostError
 from storpool_addon.hosts import stock
 from storpool_addon.hosts.shell import Shell
-from storpool_addon.record import NamedTuple
 
 # oned writes the time into the domain's metadata each time that it makes a deployment file: the domain that
 # runs with this one was started by a run of ours whose answer was lost. Documents come before the domain,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.shell import Shell
 from storpool_addon.hosts.vmdir import device
-from storpool_addon.record import NamedTuple
 
 TIMEOUT_S = 24 * 3600.0
 # Beside a link, until all is known to be well: the file that was there before.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from typing import NamedTuple
 
 from storpool_addon.errors import HostError
 from storpool_addon.hosts.process import Finished, Processes, describe
 from storpool_addon.hosts.shell import Shell
-from storpool_addon.record import NamedTuple
 
 # The script's own exit codes for "held for too long, and let go", and "could not be let go".
 _LATE, NOT_LET_GO = 75, 76

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from storpool_addon.hosts import stock
 from storpool_addon.hosts.shell import Shell
-from storpool_addon.record import NamedTuple
 
 # virsh domblklist --details: type, device, target, source; `-` is the source of an empty drive. Paths are
 # compared without the double slashes that oned writes.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from storpool_addon.hosts import stock
 from storpool_addon.hosts.shell import Shell
 from storpool_addon.hosts.virsh import MEMORY
-from storpool_addon.record import NamedTuple
 
 # A domain of OpenNebula is transient: libvirt forgets it when it has been saved. A guest that runs on must
 # not be taken for one that was saved.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from storpool_addon.hosts import stock
 from storpool_addon.hosts.shell import Shell
-from storpool_addon.record import NamedTuple
 
 # OpenNebula's migrate destroys the domain on the target when virsh fails, which it also does where the guest
 # has arrived already: it is not called before both hosts were asked.

@@ -10,13 +10,12 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from storpool_addon.errors import HostError, StateError
 from storpool_addon.hosts import longwork
 from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.process import Finished, Processes, describe
-from storpool_addon.record import NamedTuple
 
 if TYPE_CHECKING:
     from storpool_addon.hosts.shell import Shell

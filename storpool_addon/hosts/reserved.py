@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from storpool_addon.errors import StateError
 from storpool_addon.hosts.resources import STORPOOL, Facts
-from storpool_addon.record import NamedTuple
 
 # What StorPool's knowledge base wants the limits of all slices to leave to the kernel.
 KERNEL_KIB = 1 << 20

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from storpool_addon.errors import StateError
 from storpool_addon.hosts.prelude import PRELUDE
 from storpool_addon.hosts.shell import Shell
-from storpool_addon.record import NamedTuple
 
 # StorPool's services run in it (StorPool's knowledge base, "StorPool and Cgroups").
 STORPOOL = "storpool.slice"

@@ -8,10 +8,9 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from storpool_addon.errors import StateError
-from storpool_addon.record import NamedTuple
 
 # What was collected, and what the last run of `policies` found.
 NAME, POLICIES = "collected.jsonl", "policies.jsonl"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from storpool_addon.monitoring.sizes import Wanted
-from storpool_addon.record import NamedTuple
 from storpool_addon.tags import UNFINISHED
 
 # What a volume is doing, and why a snapshot is there.

@@ -7,11 +7,11 @@ import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from storpool_addon.config import Config
 from storpool_addon.errors import StateError
 from storpool_addon.monitoring.rsa import PublicKey
-from storpool_addon.record import NamedTuple
 
 # All messages together; monitord is on this machine or next to it.
 DEADLINE_S = 10.0

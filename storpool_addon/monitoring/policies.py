@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from storpool_addon import names, qos, tags
 from storpool_addon.config import Config
@@ -13,7 +13,6 @@ from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.disk import Disk
 from storpool_addon.opennebula.image import Image
 from storpool_addon.opennebula.policy import VmPolicy
-from storpool_addon.record import NamedTuple
 
 CLASS, POLICY = "qc", "vc-policy"
 _SNAPSHOT = "-snap"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from storpool_addon import names
 from storpool_addon.errors import AddonError, UsageError
 from storpool_addon.opennebula.disk import Disk
 from storpool_addon.opennebula.usage import UsedDisk, VmUsage
 from storpool_addon.opennebula.vm import TM_MAD
-from storpool_addon.record import NamedTuple
 from storpool_addon.units import bytes_to_mib_up
 
 # Bytes of a volume or snapshot by its name, None when that is not known.

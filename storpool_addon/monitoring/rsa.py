@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 from binascii import Error, a2b_base64
+from typing import NamedTuple
 
 from storpool_addon.errors import ConfigError
-from storpool_addon.record import NamedTuple
 
 _PEM = re.compile(rb"-----BEGIN ((?:RSA )?PUBLIC KEY)-----\s+([A-Za-z0-9+/=\s]+)-----END \1-----")
 _PADDING = 11

@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from storpool_addon.errors import AddonError
-from storpool_addon.record import NamedTuple
 
 
 class Task(NamedTuple):

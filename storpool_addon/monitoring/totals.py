@@ -6,9 +6,8 @@ import json
 import math
 import re
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
-from storpool_addon.record import NamedTuple
 from storpool_addon.tally import ACTION_BOUNDS, CALL_BOUNDS, FORMAT, OUTCOMES, place
 
 _STATE = 1

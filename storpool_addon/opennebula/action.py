@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from storpool_addon.errors import UsageError
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.image import Image
 from storpool_addon.opennebula.vm import Vm
 from storpool_addon.opennebula.xml import Attributes, Node, parse
-from storpool_addon.record import NamedTuple
 
 
 class DatastoreAction(NamedTuple):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from storpool_addon.errors import UsageError
 from storpool_addon.opennebula.xml import parse
-from storpool_addon.record import NamedTuple
 
 _KINDS = ("vm", "image")
 # The first parameter of every call is the session, the second the object's id.

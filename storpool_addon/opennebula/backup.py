@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from typing import NamedTuple
 
 from storpool_addon.errors import UsageError
 from storpool_addon.opennebula.location import checked_host
 from storpool_addon.opennebula.vm import Vm
 from storpool_addon.opennebula.xml import is_true
-from storpool_addon.record import NamedTuple
 
 # The chain of the first increment: oned makes its image, whose id names the chain, when it has succeeded.
 NEW_CHAIN = "new"

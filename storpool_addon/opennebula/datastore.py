@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from storpool_addon.opennebula.location import absolute
 from storpool_addon.opennebula.states import DatastoreType, known
 from storpool_addon.opennebula.xml import Attributes, Node, parse
-from storpool_addon.record import NamedTuple
 
 # Base64 with both small and capital letters: a token of digits, or of hexadecimal ones, is none.
 _BASE64 = re.compile(r"(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9+/]{20,}={0,2}", re.ASCII)

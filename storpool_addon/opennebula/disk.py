@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from storpool_addon.errors import UsageError
 from storpool_addon.opennebula.xml import Attributes, Node, is_true
-from storpool_addon.record import NamedTuple
 
 # The attributes that `Disk.brief` reads.
 BRIEF = ("DISK_ID", "TYPE", "IMAGE_ID", "SOURCE", "CLONE", "DATASTORE_ID", "TM_MAD")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from storpool_addon.opennebula.states import HostState, known
 from storpool_addon.opennebula.xml import Attributes, Node
-from storpool_addon.record import NamedTuple
 
 # Set by `storpool-addon fence` before it detaches anything. No attribute of a host can be taken away without
 # writing all of them, which the probes do too: one that was lifted says so.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-
-from storpool_addon.record import NamedTuple
+from typing import NamedTuple
 
 # Pools are asked for in pages of some MB; more than this is not an answer of oned.
 MAX_ANSWER = 64 << 20

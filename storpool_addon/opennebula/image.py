@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from storpool_addon.opennebula.snapshots import Snapshot, snapshots
 from storpool_addon.opennebula.states import ImageState, ImageType, known
 from storpool_addon.opennebula.xml import Attributes, Node, is_true
-from storpool_addon.record import NamedTuple
 
 
 class Image(NamedTuple):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from posixpath import normpath
-
-from storpool_addon.record import NamedTuple
+from typing import NamedTuple
 
 # A name that begins with a dash would be an option to ssh.
 HOST = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:\-\[\]]*", re.ASCII)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from storpool_addon.errors import UsageError
 from storpool_addon.opennebula.xml import Node
-from storpool_addon.record import NamedTuple
 
 # What a guest may send from when its VM starts (vnm_mad/remotes/lib/security_groups_iptables.rb, nic_pre).
 _ADDRESSES = (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from storpool_addon.opennebula.xml import Node
-from storpool_addon.record import NamedTuple
 
 # Domain, bus, slot and function in hexadecimal, as `lspci` writes them.
 _PART = r"(?:0x)?([0-9a-fA-F]{1,8})"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from storpool_addon.errors import AddonError, OpenNebulaError
 from storpool_addon.opennebula.disk import BRIEF, Disk
 from storpool_addon.opennebula.states import VmState
 from storpool_addon.opennebula.usage import system_datastore
 from storpool_addon.opennebula.xml import Attributes, Node, Vector, is_true, parse
-from storpool_addon.record import NamedTuple
 
 _PARTS = ("ID", "STATE", "TEMPLATE", "USER_TEMPLATE", "HISTORY_RECORDS")
 _ASKED = ("VC_POLICY", "SP_QOSCLASS")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, NamedTuple, TypeVar
 
 from storpool_addon.errors import UsageError
-from storpool_addon.record import NamedTuple
 
 Parser = Callable[[str], object]
 Action = Callable[..., "str | None"]

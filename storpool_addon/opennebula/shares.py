@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-
-from storpool_addon.record import NamedTuple
+from typing import NamedTuple
 
 
 class Scale(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from storpool_addon.opennebula.xml import Node
-from storpool_addon.record import NamedTuple
 
 
 class Snapshot(NamedTuple):

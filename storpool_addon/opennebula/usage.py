@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from storpool_addon.errors import AddonError
 from storpool_addon.opennebula.disk import BRIEF, Disk
 from storpool_addon.opennebula.xml import Node, Vector
-from storpool_addon.record import NamedTuple
 
 _PARTS = ("ID", "TEMPLATE", "HISTORY_RECORDS", "SNAPSHOTS")
 _VECTORS = ("DISK", "SNAPSHOT", "HISTORY")

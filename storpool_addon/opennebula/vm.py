@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from storpool_addon.errors import StateError, UsageError
 from storpool_addon.opennebula.disk import Disk
@@ -10,7 +11,6 @@ from storpool_addon.opennebula.pci import Pci
 from storpool_addon.opennebula.snapshots import Snapshot, snapshots
 from storpool_addon.opennebula.states import LcmState, VmState, known
 from storpool_addon.opennebula.xml import Attributes, Node, parse
-from storpool_addon.record import NamedTuple
 
 __all__ = ["TM_MAD", "Disk", "History", "Snapshot", "Vm", "VmSnapshot"]
 

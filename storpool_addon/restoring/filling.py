@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from storpool_addon import names, tags
 from storpool_addon.datastore import formats, sparse
@@ -13,7 +13,6 @@ from storpool_addon.datastore.staging import staged
 from storpool_addon.datastore.writing import Progress, Target, open_target
 from storpool_addon.errors import StateError
 from storpool_addon.hosts import qemu
-from storpool_addon.record import NamedTuple
 from storpool_addon.restoring.parallel import each_at_once
 from storpool_addon.restoring.work import Work
 from storpool_addon.undo import uninterrupted

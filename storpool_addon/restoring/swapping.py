@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names, tags
 from storpool_addon.errors import AddonError, StateError, StorPoolRefused
 from storpool_addon.hosts import qemu, vmdir
 from storpool_addon.hosts.vmdir import device
-from storpool_addon.record import NamedTuple
 from storpool_addon.restoring.work import Work
 from storpool_addon.snapshots import Revert
 from storpool_addon.tm import disks

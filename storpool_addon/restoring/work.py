@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names
 from storpool_addon.config import Config
@@ -13,7 +13,6 @@ from storpool_addon.errors import StateError
 from storpool_addon.hosts.vmdir import device
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.vm import TM_MAD, Disk, Vm
-from storpool_addon.record import NamedTuple
 from storpool_addon.restoring.listing import Backup
 from storpool_addon.snapshots import Snapshots
 from storpool_addon.tm import disks, sharing

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from storpool_addon.errors import StorPoolLost, StorPoolNonsense, StorPoolRefused
-from storpool_addon.record import NamedTuple
 
 OK = 200
 SERVER_ERROR = 500

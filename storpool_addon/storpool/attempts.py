@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from storpool_addon.errors import (
     StorPoolError,
@@ -12,7 +12,6 @@ from storpool_addon.errors import (
     StorPoolRefused,
     StorPoolUnreachable,
 )
-from storpool_addon.record import NamedTuple
 from storpool_addon.storpool.repeat import RESEND, Repeat
 
 if TYPE_CHECKING:

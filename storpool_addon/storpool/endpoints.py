@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from storpool_addon.errors import ConfigError
-from storpool_addon.record import NamedTuple
 
 API_KEYS = ("SP_API_HTTP_HOST", "SP_API_HTTP_PORT", "SP_AUTH_TOKEN", "SP_API_CA_FILE")
 # The defaults of StorPool's Python binding (spconfig.py).

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from storpool_addon.errors import StateError, StorPoolError, StorPoolRefused, StorPoolUnreachable
-from storpool_addon.record import NamedTuple
 from storpool_addon.storpool import reading
 from storpool_addon.storpool.calls.asking import Asking, plain
 

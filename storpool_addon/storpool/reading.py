@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, NamedTuple, TypeVar
 
 from storpool_addon.errors import StorPoolNonsense
-from storpool_addon.record import NamedTuple
 from storpool_addon.storpool import records as r
 
 Record = TypeVar("Record")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
-
-from storpool_addon.record import NamedTuple
+from typing import Any, Callable, NamedTuple
 
 # Reads the outcome back before a deadline: the data that the lost answer would have had, or None when there
 # is nothing that the call would have made.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names, tags
 from storpool_addon.errors import StateError, StorPoolRefused
@@ -11,7 +11,6 @@ from storpool_addon.hosts import vmdir
 from storpool_addon.opennebula.backup import Backup
 from storpool_addon.opennebula.location import Location, absolute
 from storpool_addon.opennebula.vm import TM_MAD, Disk
-from storpool_addon.record import NamedTuple
 from storpool_addon.tm import disks, sharing
 from storpool_addon.volumes import is_absent
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from posixpath import dirname
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names
 from storpool_addon.errors import AddonError, StateError
@@ -18,7 +18,6 @@ from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location, absolute, checked_host
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.vm import Vm
-from storpool_addon.record import NamedTuple
 from storpool_addon.tm.own import Own
 from storpool_addon.undo import Undo, uninterrupted
 from storpool_addon.units import mib_to_bytes

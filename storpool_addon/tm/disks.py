@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names, qos, tags
 from storpool_addon.config import Config
@@ -12,7 +12,6 @@ from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.states import LcmState, VmState
 from storpool_addon.opennebula.vm import TM_MAD, Disk, Vm
-from storpool_addon.record import NamedTuple
 from storpool_addon.units import MAX_SIZE, mib_to_bytes
 from storpool_addon.volumes import Placement, Volumes
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.hosts import transfer, vmdir
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location, absolute
 from storpool_addon.opennebula.protocol import Optional, number, protocol, text
 from storpool_addon.opennebula.vm import TM_MAD, Vm
-from storpool_addon.record import NamedTuple
 from storpool_addon.storpool import Volume
 from storpool_addon.tm import cdrom, disks, others, sharing, tpm
 from storpool_addon.tm.disks import Subject

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names, qos, tags
 from storpool_addon.drafts import Draft, is_finished
@@ -11,7 +11,6 @@ from storpool_addon.errors import ConfigError
 from storpool_addon.hosts import firmware
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.vm import Vm
-from storpool_addon.record import NamedTuple
 from storpool_addon.undo import Undo
 from storpool_addon.units import round_up_to_sector
 

@@ -10,11 +10,10 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.errors import AddonError, StateError, ToolError
 from storpool_addon.opennebula.vm import TM_MAD, Disk, Vm
-from storpool_addon.record import NamedTuple
 from storpool_addon.undo import Undo
 
 if TYPE_CHECKING:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from storpool_addon import names, qos, tags
 from storpool_addon.config import Config
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.vm import Vm
-from storpool_addon.record import NamedTuple
 from storpool_addon.volumes import Placement, Volumes
 
 if TYPE_CHECKING:

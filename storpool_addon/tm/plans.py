@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from storpool_addon.errors import StateError
 from storpool_addon.opennebula.states import LcmState
 from storpool_addon.opennebula.vm import Vm
-from storpool_addon.record import NamedTuple
 
 
 class Plan(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names, qos, tags
 from storpool_addon.errors import StateError, UsageError
@@ -10,7 +10,6 @@ from storpool_addon.hosts import freeze
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.states import LcmState
-from storpool_addon.record import NamedTuple
 from storpool_addon.tm import disks
 from storpool_addon.tm.disks import Subject
 from storpool_addon.undo import Undo, uninterrupted

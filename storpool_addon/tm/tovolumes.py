@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names
 from storpool_addon.config import Config
@@ -15,7 +15,6 @@ from storpool_addon.hosts.shell import Shell
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.states import VmState
 from storpool_addon.opennebula.vm import TM_MAD, Vm
-from storpool_addon.record import NamedTuple
 from storpool_addon.tm import context, disks
 from storpool_addon.undo import Undo
 from storpool_addon.units import SECTOR, mib_to_bytes, round_up_to_sector

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from posixpath import dirname
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.errors import HostError
 from storpool_addon.hosts import memory, stock, vmdir
@@ -20,7 +20,6 @@ from storpool_addon.opennebula.location import absolute, as_written, checked_hos
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.vm import TM_MAD
 from storpool_addon.opennebula.xml import decoded
-from storpool_addon.record import NamedTuple
 from storpool_addon.tm import checkpoint
 from storpool_addon.tm.checkpoint import SavedGuest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from posixpath import basename
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.domain.enabled import enabled
 from storpool_addon.domain.tweaking import BUILT_IN
@@ -15,7 +15,6 @@ from storpool_addon.opennebula.datastore import without_token
 from storpool_addon.opennebula.location import absolute, checked_host
 from storpool_addon.opennebula.protocol import number, protocol
 from storpool_addon.opennebula.xml import decoded
-from storpool_addon.record import NamedTuple
 from storpool_addon.vmm.tweaks import Subject, tweaked
 
 if TYPE_CHECKING:

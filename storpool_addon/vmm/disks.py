@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from posixpath import dirname
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.errors import UsageError
 from storpool_addon.hosts import hotplug, vmdir
@@ -12,7 +12,6 @@ from storpool_addon.opennebula.location import absolute, as_written, checked_hos
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.vm import TM_MAD, Vm
 from storpool_addon.opennebula.xml import Node, is_true, parse
-from storpool_addon.record import NamedTuple
 
 if TYPE_CHECKING:
     from storpool_addon.driver import Driver

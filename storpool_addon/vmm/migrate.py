@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.domain.enabled import enabled
 from storpool_addon.domain.tweaking import MIGRATE
@@ -14,7 +14,6 @@ from storpool_addon.opennebula.location import absolute, checked_host
 from storpool_addon.opennebula.protocol import number, protocol, text
 from storpool_addon.opennebula.vm import Vm
 from storpool_addon.opennebula.xml import decoded, parse
-from storpool_addon.record import NamedTuple
 from storpool_addon.vmm.tweaks import Subject, tweaked
 
 if TYPE_CHECKING:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from storpool_addon import names, tags
 from storpool_addon.errors import AddonError, StateError
 from storpool_addon.hosts import vmdir, vtpm
 from storpool_addon.hosts.guest import Guest
-from storpool_addon.record import NamedTuple
 from storpool_addon.snapshots import Revert
 from storpool_addon.storpool import Snapshot, Volume
 from storpool_addon.tm import tpm

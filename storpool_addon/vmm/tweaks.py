@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.config import KEYS
 from storpool_addon.config.shell import Reader
@@ -15,7 +15,6 @@ from storpool_addon.domain.enabled import Enabled
 from storpool_addon.errors import AddonError, ConfigError, TweakError
 from storpool_addon.opennebula.datastore import TOKEN, Datastore
 from storpool_addon.opennebula.vm import Vm
-from storpool_addon.record import NamedTuple
 from storpool_addon.tm import scratch
 
 if TYPE_CHECKING:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon import names
 from storpool_addon.errors import StateError
 from storpool_addon.opennebula.datastore import Datastore
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.vm import TM_MAD, Disk, Vm
-from storpool_addon.record import NamedTuple
 from storpool_addon.tm import disks, sharing, tpm
 from storpool_addon.volumes import Placement
 

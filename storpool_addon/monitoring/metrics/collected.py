@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from storpool_addon import names
 from storpool_addon.config import Config
@@ -12,7 +12,6 @@ from storpool_addon.monitoring import kept
 from storpool_addon.monitoring.cache import CENSUS, LAST, SPACE, Part, Title
 from storpool_addon.monitoring.census import ATTACHED, DELETED, DETACHED, HALF, KEPT
 from storpool_addon.monitoring.metrics.family import About, Families
-from storpool_addon.record import NamedTuple
 
 _DATASTORE = ("datastore", "name")
 TABLE = {

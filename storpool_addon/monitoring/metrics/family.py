@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Union
-
-from storpool_addon.record import NamedTuple
+from typing import NamedTuple, Union
 
 GAUGE, COUNTER, HISTOGRAM = "gauge", "counter", "histogram"
 
