@@ -10,6 +10,10 @@ ATTRIBUTES = {
     ),
     "VC_POLICY": ("VM", "VolumeCare policy of the VM's volumes (tag vc-policy)."),
     "SP_OURID": ("host", "The host's StorPool client id."),
+    "SP_FENCED": (
+        "host",
+        "Since when, and by whom, nothing is attached to the host; `NO` when it was lifted.",
+    ),
     "REMOTE_BACKUP_DELETE": (
         "datastore",
         "`location[:tag=value …]`: a disk is backed up to that StorPool location before it is deleted.",
