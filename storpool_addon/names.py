@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_addon.errors import UsageError
@@ -183,16 +184,26 @@ def deleted(volume: str, global_id: str) -> str:
 
 def parse(px: str, name: str) -> Origin | None:
     """What a volume's name says, None when it is not the name of a volume of ours. The whole name counts."""
-    ours = f"{px}-"
-    if not name.startswith(ours):
+    match = _volume(px).fullmatch(name)
+    if match is None:
         return None
-    rest = name[len(ours) :]
-    for kind, pattern in _KINDS:
-        match = re.fullmatch(pattern, rest, re.ASCII)
-        if match:
-            ids = {key: int(value) for key, value in match.groupdict().items()}
-            return Origin(kind, **ids)
-    return None
+    image_id, user, disk_id, vm_id, its_disk, kind, own = match.groups()
+    if image_id:
+        if user:
+            return Origin("disk", int(image_id), int(user), int(disk_id))
+        return Origin("image", int(image_id))
+    if its_disk:
+        return Origin(_KINDS.get(kind, kind), None, int(vm_id), int(its_disk))
+    return Origin(_KINDS.get(own, own) if own else "memory", None, int(vm_id))
+
+
+@lru_cache(maxsize=4)
+def _volume(px: str) -> re.Pattern[str]:
+    """One pattern for all kinds: names are read by the ten thousand."""
+    number = "([0-9]+)"
+    image = f"img-{number}(?:-{number}-{number})?"
+    own = f"sys-{number}(?:-{number}-(raw|swap|iso)|-(NVRAM|SWTPM|rawcheckpoint|checkpoint))?"
+    return re.compile(f"{re.escape(px)}-(?:{image}|{own})", re.ASCII)
 
 
 def is_ours(px: str, name: str, *, snapshot: bool = False) -> bool:
@@ -207,19 +218,14 @@ def is_ours(px: str, name: str, *, snapshot: bool = False) -> bool:
 _DRAFT = r"(.+?)-(?:SPTMP-|tmRestore)[A-Za-z0-9_.:\-]*"
 _ENDINGS = r"snap[0-9]+|ONEBACKUP-[a-z0-9\-]+|export-[A-Za-z0-9]+|[A-Za-z]+-[0-9]+-[0-9]+|SPTMP-.+"
 _OF_SNAPSHOT = rf"(.+?)-(?:{_ENDINGS})"
-_VM = r"sys-(?P<vm_id>[0-9]+)"
-_KINDS = (
-    ("image", r"img-(?P<image_id>[0-9]+)"),
-    ("disk", r"img-(?P<image_id>[0-9]+)-(?P<vm_id>[0-9]+)-(?P<disk_id>[0-9]+)"),
-    ("raw", rf"{_VM}-(?P<disk_id>[0-9]+)-raw"),
-    ("swap", rf"{_VM}-(?P<disk_id>[0-9]+)-swap"),
-    ("context", rf"{_VM}-(?P<disk_id>[0-9]+)-iso"),
-    ("nvram", rf"{_VM}-NVRAM"),
-    ("tpm", rf"{_VM}-SWTPM"),
-    ("checkpoint", rf"{_VM}-rawcheckpoint"),
-    ("checkpoint-archive", rf"{_VM}-checkpoint"),
-    ("memory", _VM),
-)
+# Kinds whose names hold another word.
+_KINDS = {
+    "iso": "context",
+    "NVRAM": "nvram",
+    "SWTPM": "tpm",
+    "rawcheckpoint": "checkpoint",
+    "checkpoint": "checkpoint-archive",
+}
 
 
 def _source(text: str) -> re.Match[str]:

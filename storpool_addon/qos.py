@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from storpool_addon.config import Config
@@ -33,7 +34,7 @@ class VmClasses(NamedTuple):
     """SP_QOSCLASS of a VM: a class for the VM, and classes for single disks."""
 
     vm: str
-    disks: dict[int, str]
+    disks: Mapping[int, str]
 
 
 def of_vm(config: Config, vm: Asking, system: Asking) -> str:
@@ -85,13 +86,21 @@ def read(text: str, what: str = "SP_QOSCLASS") -> VmClasses:
 
     Of several entries without a disk the last one counts, as in the bash addon's transfer manager.
     """
+    try:
+        return _read(text)
+    except ValueError as error:
+        raise ConfigError(f"{what}: {error}") from None
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> VmClasses:
     vm_class, disks = "", {}
     for entry in filter(None, text.split(";")):
         match = _DISK.fullmatch(entry)
         if match is None:
-            vm_class = _checked(entry, what)
+            vm_class = _possible(entry)
         elif match[2]:
-            disks[int(match[1])] = _checked(match[2], what)
+            disks[int(match[1])] = _possible(match[2])
     return VmClasses(vm_class, disks)
 
 
@@ -100,6 +109,13 @@ def _asked(by: Asking | None) -> str:
 
 
 def _checked(name: str, what: str) -> str:
+    try:
+        return _possible(name)
+    except ValueError as error:
+        raise ConfigError(f"{what}: {error}") from None
+
+
+def _possible(name: str) -> str:
     if not _CLASS.fullmatch(name):
-        raise ConfigError(f"{what}: {name[:80]!r} is not a class; only A-Z a-z 0-9 _ . - are possible")
+        raise ValueError(f"{name[:80]!r} is not a class; only A-Z a-z 0-9 _ . - are possible")
     return name

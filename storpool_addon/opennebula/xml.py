@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from storpool_addon.errors import AddonError, UsageError
@@ -185,6 +185,7 @@ def decoded(document: bytes, source: str = "standard input", error: type[AddonEr
     return document if document.lstrip()[:1] == b"<" else _decode(document, source, error)
 
 
+@lru_cache(maxsize=64)
 def is_true(text: str) -> bool:
     """Whether OpenNebula's users mean yes by that text."""
     return text.strip().upper() in TRUTHY
