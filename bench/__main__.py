@@ -12,6 +12,7 @@ from bench import (
     actions,
     backups,
     cases,
+    collecting,
     deploying,
     exporter,
     frozen,
@@ -64,6 +65,7 @@ def _rows(rounds: int, only: str) -> Iterator[Row]:
         yield from growth.measure(os.path.join(directory, "growth"), only, _say)
         yield from tweaks.measure(rounds, only)
         yield from monitoring.measure(only)
+        yield from collecting.measure(os.path.join(directory, "collecting"), only, _say)
         yield from policies.measure(only)
         yield from exporter.measure(only)
         if only in scale.NAME:
@@ -96,6 +98,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     given = parser.parse_args(argv)
     names = [*(kind.name for kind in cases.KINDS), *(image.row_name for image in images.IMAGES), scale.NAME]
     names += [*backups.NAMES, frozen.NAME, deploying.NAME, tweaks.NAME, *monitoring.NAMES, policies.NAME]
+    names += collecting.NAMES
     names += map(growth.name_of, growth.ACTIONS)
     if not any(given.only in name for name in names):
         parser.error(f"--only {given.only}: there is no such row among {', '.join(names)}")

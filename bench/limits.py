@@ -23,6 +23,10 @@ TWEAKS_MS = 60.0
 DEPLOY_MS = 250.0
 # A report about all VMs of two disks with two snapshots each: VMs to seconds of CPU and MiB of memory.
 REPORT = {10_000: (2.0, 100.0), 100_000: (25.0, 200.0)}
+# A round of `collect`: StorPool's lists of templates and their space, of attachments, and of what all takes.
+COLLECT_API = 5
+# oned: its state, the datastores, what is told them, the empty page behind the last; other pages on top.
+COLLECT_RPC = 6
 # To find which of 20,000 volumes have other policies than they should, when one of a hundred has.
 POLICIES_S = 3.0
 # `monitor` as a process, with what was collected of 10,000 VMs.

@@ -200,8 +200,12 @@ def answer(vms: int, snapshots: bool) -> Iterator[bytes]:
 def pages(vms: int) -> Iterator[bytes]:
     """The pool of VMs as oned pages it."""
     for first in range(0, vms, PAGE):
-        page = "".join(map(_vm, range(first, min(first + PAGE, vms))))
-        yield f"<VM_POOL>{page}</VM_POOL>".encode()
+        yield page_from(first, vms).encode()
+
+
+def page_from(first: int, vms: int) -> str:
+    """The page that begins with the VM of that number."""
+    return f"<VM_POOL>{''.join(map(_vm, range(first, min(first + PAGE, vms))))}</VM_POOL>"
 
 
 def _vm(vm: int) -> str:

@@ -26,6 +26,8 @@ T = TypeVar("T")
 APPEND = 1
 _ALL = -2
 _PAGE = 200
+# What is not worth the import of a module and the making of its patterns.
+_LARGE = 1 << 17
 _FIRST_PAUSE_S = 0.25
 
 
@@ -225,6 +227,12 @@ def encode(method: str, arguments: tuple[bool | int | str, ...]) -> bytes:
 
 def decode(answer: bytes, what: str) -> str:
     """What oned answered: (true, text, …); OpenNebulaRefused for (false, why, code, …) and for a fault."""
+    if len(answer) > _LARGE:
+        from storpool_addon.opennebula.answer import text_of
+
+        plain = text_of(answer)
+        if plain is not None:
+            return plain
     root = parse(answer, f"OpenNebula's answer to {what}", OpenNebulaError)
     fault = root.node("fault")
     if fault:

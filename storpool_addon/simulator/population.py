@@ -27,11 +27,12 @@ def _add_family(cluster: Cluster, index: int, snapshots: int) -> None:
     """One volume under a chain of snapshots."""
     parent = ""
     for step in range(snapshots):
-        parent = _add(cluster, f"snap-{index * snapshots + step}", parent, snapshot=True)
-    _add(cluster, f"vol-{index}", parent, snapshot=False)
+        parent = add(cluster, f"snap-{index * snapshots + step}", parent, snapshot=True)
+    add(cluster, f"vol-{index}", parent, snapshot=False)
 
 
-def _add(cluster: Cluster, name: str, parent: str, *, snapshot: bool) -> str:
+def add(cluster: Cluster, name: str, parent: str, *, snapshot: bool) -> str:
+    """Add one, and return its global id; the cluster's lock is held. parent: a global id, "" for none."""
     number = cluster.next_id()
     gid = cluster.gid(number)
     tags = {"virt": "one", "nloc": "one"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from xml.etree.ElementTree import fromstring
 
 import pytest
 
@@ -11,6 +12,7 @@ from storpool_addon.config.shell import Reader
 from storpool_addon.errors import AddonError
 from storpool_addon.opennebula import rpc
 from storpool_addon.opennebula.action import DatastoreAction, VmmAction
+from storpool_addon.opennebula.answer import text_of
 from storpool_addon.opennebula.location import Location
 from storpool_addon.opennebula.vm import Vm
 from tests.opennebula.documents import document
@@ -92,3 +94,24 @@ def test_damaged_location() -> None:
         assert ".." not in location.path.split("/")
         assert not location.host.startswith("-")
         assert location.path.isprintable()
+
+
+def test_an_answer_is_unpacked_as_a_parser_would() -> None:
+    """Every text comes through; of a damaged answer what a parser reads, or it is left to that."""
+    chance, taken = random.Random(42), 0
+    texts = ["", "<VM><A><![CDATA[x & y]]></A></VM>", "&amp;lt; ]]> \"'é\u2028", "a\r\nb\rc\td", " x "]
+    declared = (b"", b'<?xml version="1.0" encoding="UTF-8"?>\r\n', b"<?xml version='1.0'?>\n")
+    for text in texts:
+        whole = success(text).partition(b"\r\n\r\n")[2].replace(b"\r", b"&#x0d;").partition(b"?>")[2]
+        for head in declared:
+            assert text_of(head + whole) == text.strip()
+            for _ in range(4 * ROUNDS):
+                answer = damaged(head + whole, PIECES, chance)
+                found = text_of(answer)
+                if found is not None and "\0" not in found:
+                    taken += 1
+                    values = fromstring(answer.decode("utf-8", "replace").encode()).iter("string")
+                    assert [(each.text or "").strip() for each in values] == [found], answer
+    assert taken > 50
+    latin = b'<?xml version="1.0" encoding="ISO-8859-1"?>' + whole
+    assert [text_of(each) for each in (latin, whole[:-9], whole + b"x", b"")] == [None] * 4
