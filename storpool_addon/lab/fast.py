@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
 from typing import TypeVar
 
 from storpool_addon.lab.hosts import FRONTEND, Host, NoHosts, layout
@@ -28,7 +32,7 @@ class FastHosts(Hosts):
         self.frontend = everyone.pop(FRONTEND)
         self.nodes = everyone
         hosts = [self.frontend, *everyone.values()]
-        self._holder = _start_holder(hosts, [directory, CHECKOUT, sys.prefix, sys.base_prefix, *keep])
+        self._views = _make_views(hosts, [directory, CHECKOUT, sys.prefix, sys.base_prefix, *keep])
         with ExitStack() as undo:
             undo.callback(self.close)
             self._lead_to(hosts, desk)
@@ -36,8 +40,10 @@ class FastHosts(Hosts):
 
     def close(self) -> None:
         """See Hosts."""
-        # The views end with their holder, and the holder with its input.
-        self._holder.communicate()
+        # Where there is no holder any more there are no views either.
+        with contextlib.suppress(NoHosts):
+            _holder().ask({"end": self._views})
+        self._views = []
 
     def _lead_to(self, hosts: Sequence[Host], desk: str) -> None:
         """The programs before an action's PATH, and ssh alone before that of a command on a host."""
@@ -54,24 +60,43 @@ class FastHosts(Hosts):
         write_stub(os.path.join(on_host, "ssh"), f"ssh(None, {power!r}, {enter!r})")
 
 
-def _start_holder(hosts: Sequence[Host], keep: Sequence[str]) -> subprocess.Popen[str]:
-    """Start the process that holds the hosts' views; each host then knows how to enter its own."""
+class _Holder:
+    """The process that makes views and holds them, one for all labs of ours; it ends with its input."""
+
+    def __init__(self) -> None:
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "namespaces.py")
+        argv = [sys.executable, "-I", "-S", path]
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._turn = threading.Lock()
+        atexit.register(self._process.communicate)
+
+    def ask(self, request: Mapping[str, object]) -> dict[str, int]:
+        """The answer; NoHosts when it has none."""
+        assert self._process.stdin and self._process.stdout
+        with self._turn:
+            line = ""
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(json.dumps(request) + "\n")
+                self._process.stdin.flush()
+                line = self._process.stdout.readline()
+        answer = json.loads(line or '{"error": "the holder of the views ended"}')
+        if "error" in answer:
+            raise NoHosts(f"private views of the file system are refused here ({answer['error']})")
+        return dict(answer)
+
+
+@cache
+def _holder() -> _Holder:
+    return _Holder()
+
+
+def _make_views(hosts: Sequence[Host], keep: Sequence[str]) -> list[int]:
+    """The processes that hold the hosts' views; each host then knows how to enter its own."""
     nsenter = program("nsenter")
-    specs = [_spec(host, keep) for host in hosts]
-    holder_program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "namespaces.py")
-    holder = subprocess.Popen(
-        [sys.executable, "-I", "-S", holder_program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdin and holder.stdout
-    holder.stdin.write(json.dumps(specs) + "\n")
-    holder.stdin.flush()
-    answer = json.loads(holder.stdout.readline() or '{"error": "the holder of the views ended"}')
-    if "error" in answer:
-        holder.communicate()
-        raise NoHosts(f"private views of the file system are refused here ({answer['error']})")
+    processes = _holder().ask({"make": [_spec(host, keep) for host in hosts]})
     for host in hosts:
-        host.enter = enter_command(nsenter, answer[host.name], as_root=os.getuid() == 0)
-    return holder
+        host.enter = enter_command(nsenter, processes[host.name], as_root=os.getuid() == 0)
+    return list(processes.values())
 
 
 def _spec(host: Host, keep: Sequence[str]) -> dict[str, object]:

@@ -217,27 +217,45 @@ def _hold(spec: dict[str, object], ready: int) -> NoReturn:
 
 
 def main() -> None:
-    """Read specifications (JSON on one line), make the views, print their processes, hold them until EOF."""
-    specs = json.loads(sys.stdin.readline())
+    """Do what each line of standard input asks for, and answer with a line, until the input ends: in JSON.
+
+    {"make": [specification, …]}: the views; the answer has the process of each by its name, or "error".
+    {"end": [process, …]}: no longer hold them.
+    """
     if os.getuid() != 0:
         become_root()
-    holders = {}
-    for spec in specs:
-        ours, theirs = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            _hold(spec, theirs)
-        os.close(theirs)
-        holders[spec["name"]] = (pid, ours)
-    for name, (_, ready) in holders.items():
+    while line := sys.stdin.readline():
+        asked = json.loads(line)
+        answer = _make(asked["make"]) if "make" in asked else {}
+        for pid in asked.get("end", ()):
+            end(pid)
+        print(json.dumps(answer), flush=True)
+
+
+def _make(specs: list[dict[str, object]]) -> dict[str, object]:
+    """The process of each view by its name; none of them and an "error" when one cannot be made."""
+    holders = [(str(spec["name"]), *_start(spec)) for spec in specs]
+    failed = ""
+    for name, _, ready in holders:
         answer = os.read(ready, 4096).decode().strip()
+        os.close(ready)
         if answer != "ready":
-            print(json.dumps({"error": f"{name}: {answer}"}), flush=True)
-            return
-    print(json.dumps({name: pid for name, (pid, _) in holders.items()}), flush=True)
-    sys.stdin.read()
-    for pid, _ in holders.values():
+            failed = f"{name}: {answer}"
+    if not failed:
+        return {name: pid for name, pid, _ in holders}
+    for _, pid, _ in holders:
         end(pid)
+    return {"error": failed}
+
+
+def _start(spec: dict[str, object]) -> tuple[int, int]:
+    """The process that makes and holds a view, and where it says that it has."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _hold(spec, theirs)
+    os.close(theirs)
+    return pid, ours
 
 
 if __name__ == "__main__":

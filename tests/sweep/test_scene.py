@@ -109,6 +109,7 @@ def test_a_picture_shows_every_part(place: Place) -> None:
 def test_a_process_on_a_host_is_seen(place: Place) -> None:
     with place.world(EMPTY) as there:
         assert leftovers.processes(there.lab, patience_s=0) == []
-        there.lab.hosts.nodes["node2"].run("sleep 1 >/dev/null 2>&1 &")
+        become = 'while [ "$(cat /proc/$!/comm)" = bash ]; do :; done'
+        there.lab.hosts.nodes["node2"].run(f"sleep 1 >/dev/null 2>&1 & {become}")
         assert leftovers.processes(there.lab, patience_s=0) == ["sleep 1 "]
         assert leftovers.processes(there.lab, patience_s=5) == []
