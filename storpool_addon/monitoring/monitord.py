@@ -12,6 +12,7 @@ from typing import NamedTuple
 from storpool_addon.config import Config
 from storpool_addon.errors import StateError
 from storpool_addon.monitoring.rsa import PublicKey
+from storpool_addon.opennebula.http import peer
 
 # All messages together; monitord is on this machine or next to it.
 DEADLINE_S = 10.0
@@ -73,11 +74,11 @@ class Monitord(NamedTuple):
 
     def _connection(self, data: bytes) -> None:
         """monitord reads a message up to the end of its connection (TCPStream.h of OpenNebula)."""
-        with socket.create_connection((self.address, self.port), timeout=_CONNECT_S) as connection:
+        with socket.create_connection(peer(self.address, self.port), timeout=_CONNECT_S) as connection:
             connection.sendall(data)
 
     def _datagram(self, data: bytes, *, pause: bool) -> None:
-        found = socket.getaddrinfo(self.address, self.port, type=socket.SOCK_DGRAM)
+        found = socket.getaddrinfo(*peer(self.address, self.port), type=socket.SOCK_DGRAM)
         family, kind, protocol, _, address = found[0]
         with socket.socket(family, kind, protocol) as sender:
             sender.sendto(data, address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # Pools are asked for in pages of some MB; more than this is not an answer of oned.
 MAX_ANSWER = 64 << 20
@@ -58,8 +58,13 @@ def post(url: Url, body: bytes, timeout_s: float) -> bytes:
             raise Failed(_reason(error)) from None
 
 
+def peer(host: str, port: int) -> tuple[Any, int]:
+    """What to connect to. As bytes: for a text Python imports all that names in other alphabets need."""
+    return (host.encode() if host.isascii() else host), port
+
+
 def _connect(url: Url, deadline: float) -> socket.socket:
-    connection = socket.create_connection((url.host, url.port), timeout=_left(deadline))
+    connection = socket.create_connection(peer(url.host, url.port), timeout=_left(deadline))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if url.scheme == "http":
         return connection

@@ -63,6 +63,16 @@ class _Response(http.client.HTTPResponse):
         self.will_close = True
 
 
+class _Plain(http.client.HTTPConnection):
+    """Without TLS. For a host that is a text Python imports all that names in other alphabets need."""
+
+    def connect(self) -> None:
+        """Connect to the host, whose name is given as bytes."""
+        host: Any = self.host.encode() if self.host.isascii() else self.host
+        self.sock = socket.create_connection((host, self.port), self.timeout)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 class Wire:
     """The way to one cluster's API."""
 
@@ -117,7 +127,7 @@ class Wire:
                 parts.hostname or "", parts.port, timeout=timeout_s, context=self._context
             )
         else:
-            connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+            connection = _Plain(parts.hostname or "", parts.port, timeout=timeout_s)
         connection.response_class = _Response
         return connection
 
