@@ -67,17 +67,18 @@ def resolve(
     order: one of the tuples above. disk_id: whose entry of the VM's list counts. datastore: the image's.
     """
     classes = read(_asked(vm), f"SP_QOSCLASS of VM {getattr(vm, 'id', '')}")
-    asked = {
-        "disk": classes.disks.get(-1 if disk_id is None else disk_id, ""),
-        "image": _asked(image),
-        "vm": classes.vm,
-        "system": _asked(system),
-        "datastore": _asked(datastore),
-        "default": config.default_qosclass,
-    }
+    others = {"image": image, "system": system, "datastore": datastore}
     for whose in order:
-        if asked[whose]:
-            return _checked(asked[whose], f"SP_QOSCLASS ({whose})")
+        if whose == "disk":
+            asked = classes.disks.get(-1 if disk_id is None else disk_id, "")
+        elif whose == "vm":
+            asked = classes.vm
+        elif whose == "default":
+            asked = config.default_qosclass
+        else:
+            asked = _asked(others[whose])
+        if asked:
+            return _checked(asked, f"SP_QOSCLASS ({whose})")
     return ""
 
 

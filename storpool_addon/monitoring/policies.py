@@ -91,7 +91,8 @@ def wanted(cloud: Cloud, target: Target) -> Wish | None:
     config = cloud.config
     if target.snapshot:
         return _of_snapshot(cloud, target)
-    origin = names.parse(config.one_px, target.name)
+    px = config.one_px
+    origin = names.parse(px, target.name)
     if origin is None:
         return None
     if origin.kind == "image":
@@ -105,7 +106,7 @@ def wanted(cloud: Cloud, target: Target) -> Wish | None:
     if origin.disk_id is None:
         return _of_vm(cloud, vm, qos.VM_ONLY)
     disk = vm.disks.get(origin.disk_id)
-    if disk is None or not _is_its_volume(config, vm, disk, target.name):
+    if disk is None or not _is_its_volume(px, vm, disk, target.name):
         return None
     return _of_vm(cloud, vm, qos.VM_FIRST, disk)
 
@@ -120,7 +121,7 @@ def _of_image(cloud: Cloud, target: Target, image: Image | None) -> Wish | None:
     vm = cloud.vms.get(_id(target.tags.get(cloud.config.vm_tag, "")))
     if vm is not None and vm.has_volumes:
         for disk in vm.disks.values():
-            if not disk.is_shared and _is_its_volume(cloud.config, vm, disk, target.name):
+            if not disk.is_shared and _is_its_volume(cloud.config.one_px, vm, disk, target.name):
                 return _of_vm(cloud, vm, qos.IMAGE_FIRST, disk, image)
     return Wish(f"image {image.id}", image.datastore_id, {CLASS: _image_class(cloud, image)})
 
@@ -175,10 +176,10 @@ def _datastore(cloud: Cloud, datastore_id: int, owner: str) -> Datastore:
     return found
 
 
-def _is_its_volume(config: Config, vm: VmPolicy, disk: Disk, name: str) -> bool:
+def _is_its_volume(px: str, vm: VmPolicy, disk: Disk, name: str) -> bool:
     """Whether the disk's volume has that name; of other drivers' disks none has."""
     try:
-        return names.of_disk(config.one_px, vm.id, disk) == name
+        return names.of_disk(px, vm.id, disk) == name
     except AddonError:
         return False
 
