@@ -6,14 +6,14 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Callable
 
 from storpool_addon.errors import StorPoolLost, StorPoolNonsense
 from storpool_addon.storpool.answer import OK, Answer, data_of
 
 _BLANK = re.compile(r"[ \t\r\n]*")
-_MORE = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
-_decode = json.JSONDecoder().raw_decode
+# What `raw_decode` calls; that makes an error of its own of StopIteration.
+_decode: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 # No object of StorPool comes near; behind it the answer is not what it seems.
 _LONGEST = 4 << 20
 
@@ -59,7 +59,7 @@ class _Text:
         while True:
             try:
                 found, end = _decode(self.text, self.at)
-            except ValueError:
+            except (ValueError, StopIteration):
                 end = -1
             # A number where the text ends for now may have more digits.
             if end >= 0 and (end < len(self.text) or type(found) not in (int, float)):
@@ -100,9 +100,12 @@ def _array(text: _Text) -> Iterator[Any]:
         return
     while True:
         yield text.value()
-        # Nearly always there is a comma and another object: one match in the place of two looks.
-        comma = _MORE.match(text.text, text.at)
-        if comma and comma.end() < len(text.text):
-            text.at = comma.end()
-        elif text.take(",]") == "]":
+        # Nearly always another object is there already, without blanks.
+        while text.text.startswith(",{", text.at):
+            try:
+                found, text.at = _decode(text.text, text.at + 1)
+            except (ValueError, StopIteration):
+                break
+            yield found
+        if text.take(",]") == "]":
             return

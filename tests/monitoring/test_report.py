@@ -173,14 +173,15 @@ def pieces(answer: bytes, length: int) -> Iterator[bytes]:
 
 
 def test_an_answer_is_read_while_it_arrives() -> None:
-    data: list[Any] = [{"name": "ä-1", "n": 12}, {}, [], {"tags": {"a": "],}"}}, "text", {"last": 1}]
+    data: list[Any] = [{"name": "ä-1", "n": 12}, {}, [], {"tags": {"a": "],}"}}, {"b": ",{"}, "text"]
+    data += [{"last": 1}]
     for document in (
         {"generation": 80, "data": data},
         {"data": data, "generation": 80},
         {"data": [], "x": {"data": [1]}},
     ):
-        for indent in (None, 1):
-            answer = json.dumps(document, indent=indent, ensure_ascii=False).encode()
+        for written in ({"indent": None}, {"indent": 1}, {"separators": (",", ":")}):
+            answer = json.dumps(document, **written, ensure_ascii=False).encode()  # type: ignore[arg-type]
             for length in (1, 2, 7, 1000):
                 assert list(elements(pieces(answer, length), "X")) == document["data"]
             for end in range(1, len(answer)):
