@@ -65,7 +65,11 @@ class HostTools:
 
     cgroup = key.word("cgroup", "machine.slice", "Slice of the VMs, whose CPUs and memory are reported.")
     skip_reserved_cpu = key.flag("SKIP_RESERVED_CPU", "0", "Do not report RESERVED_CPU.")
-    libvirt_uri = key.text("LIBVIRT_URI", "qemu:///system", "Where libvirt answers on a host.")
+    libvirt_uri = key.text(
+        "LIBVIRT_URI",
+        "qemu:///system",
+        "Where libvirt answers on a host, for tweaks that are programs; all else goes by kvmrc.",
+    )
 
 
 class Logging:

@@ -48,7 +48,9 @@ class OpenNebulaAccess:
         "ONE_CALL_RETRIES", "3", "How often a call to oned that got no answer is repeated.", most=20
     )
     one_home = key.text(
-        "ONE_HOME", "/var/lib/one", "Where OpenNebula keeps `config`, its settings at run time."
+        "ONE_HOME",
+        "/var/lib/one",
+        "Where OpenNebula keeps `config`, its settings at run time, for tweaks that are programs.",
     )
 
 
