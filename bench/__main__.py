@@ -98,7 +98,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     given = parser.parse_args(argv)
     names = [*(kind.name for kind in cases.KINDS), *(image.row_name for image in images.IMAGES), scale.NAME]
     names += [*backups.NAMES, frozen.NAME, deploying.NAME, tweaks.NAME, *monitoring.NAMES, policies.NAME]
-    names += collecting.NAMES
+    names += [*collecting.NAMES, exporter.NAME]
     names += map(growth.name_of, growth.ACTIONS)
     if not any(given.only in name for name in names):
         parser.error(f"--only {given.only}: there is no such row among {', '.join(names)}")
