@@ -26,7 +26,7 @@ from tests.sweep.watch import Watch
 IMPATIENT_S, PATIENT_S = 1, 60
 _PATIENCE_AFTER_KILL_S = 5.0
 # Faults that a row meets by default.
-_MOST = 4
+_MOST = 2
 _numbers = itertools.count()
 
 
