@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 
+from bench.alone import measured
 from bench.limits import SCRAPE_MS
 from bench.rows import Row
-from bench.world import CHECKOUT
 
 VMS, CLUSTERS, DATASTORES, HOSTS, ACTIONS, CALLS, ROUNDS = 10_000, 2, 10, 250, 60, 80, 15
 NAME = f"exporter/{VMS}-vms"
@@ -22,10 +20,7 @@ NAME = f"exporter/{VMS}-vms"
 def measure(only: str) -> Iterator[Row]:
     """One row: a scrape, without the network."""
     if only in NAME:
-        argv = [sys.executable, "-m", "bench.exporter"]
-        done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout)
-        yield Row({"name": NAME, **found}, ("cpu_ms",) if found["cpu_ms"] > SCRAPE_MS else ())
+        yield measured(NAME, "bench.exporter", most={"cpu_ms": SCRAPE_MS})
 
 
 def _look(home: str) -> dict[str, float]:

@@ -8,16 +8,16 @@ import os
 import resource
 import socket
 import statistics
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Callable
 
+from bench.alone import measured
 from bench.limits import MONITOR_MS, REPORT
 from bench.rows import Row
-from bench.world import CHECKOUT, Failed, World
+from bench.world import Failed, World
 from storpool_addon.monitoring import cache
 
 DISKS, SNAPSHOTS_OF_A_DISK, PAGE = 2, 2, 200
@@ -45,13 +45,9 @@ NAMES = (MONITOR, *map(name_of, REPORT))
 def measure(only: str) -> Iterator[Row]:
     """A row for each size: CPU time and the most memory, of a process of its own."""
     for vms, (most_s, most_mib) in REPORT.items():
-        if only not in name_of(vms):
-            continue
-        argv = [sys.executable, "-m", "bench.monitoring", str(vms)]
-        done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout)
-        over = [name for name, most in (("cpu_s", most_s), ("rss_mib", most_mib)) if found[name] > most]
-        yield Row({"name": name_of(vms), **found}, tuple(over))
+        if only in name_of(vms):
+            most = {"cpu_s": most_s, "rss_mib": most_mib}
+            yield measured(name_of(vms), "bench.monitoring", str(vms), most=most)
 
 
 class Free:

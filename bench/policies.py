@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
+from bench.alone import measured
 from bench.limits import POLICIES_S
 from bench.monitoring import DISKS, Free, answer, pages
 from bench.rows import Row
-from bench.world import CHECKOUT
 
 VMS, EVERY = 10_000, 100
 NAME = f"policies/{VMS * DISKS}-volumes"
@@ -21,10 +19,7 @@ NAME = f"policies/{VMS * DISKS}-volumes"
 def measure(only: str) -> Iterator[Row]:
     """One row: CPU time, of a process of its own."""
     if only in NAME:
-        argv = [sys.executable, "-m", "bench.policies"]
-        done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout)
-        yield Row({"name": NAME, **found}, ("cpu_s",) if found["cpu_s"] > POLICIES_S else ())
+        yield measured(NAME, "bench.policies", most={"cpu_s": POLICIES_S})
 
 
 def _look() -> dict[str, float]:

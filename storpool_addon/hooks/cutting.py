@@ -53,7 +53,7 @@ class Cut:
         self._volumes = volumes
         self.client = client
         self.ids = tuple(ids)
-        self.title = ",".join(self._api.endpoint.urls())
+        self.title = self._api.endpoint.title
         self.key = fences.key(self._api.endpoint.urls(), client)
         self.detached: list[str] = []
         self.proof = ""

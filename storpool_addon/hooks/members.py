@@ -26,7 +26,7 @@ def cuts_of(driver: Driver, host: Host) -> list[Cut]:
     """
     found = []
     for api, datastores in _apis(driver):
-        with saying_which(",".join(api.endpoint.urls())):
+        with saying_which(api.endpoint.title):
             cluster = _cluster_id(driver, api, datastores)
             if _is_member(host, cluster):
                 client = driver.clients.client_id(host.name, datastores[0].bridge_list, Home(cluster))

@@ -21,7 +21,7 @@ GRACE_S = 1800.0
 def identity(api: Api) -> str:
     """What tells the API of one cluster from others, without its token."""
     scope = " multicluster" if api.spans_clusters else ""
-    return ",".join(api.endpoint.urls()) + scope
+    return api.endpoint.title + scope
 
 
 def capacity(driver: Driver, api: Api, template: str) -> TemplateStatus | None:

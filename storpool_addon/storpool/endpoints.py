@@ -42,6 +42,11 @@ class Endpoint(NamedTuple):
         """The base URL of each host, without a slash at its end; ConfigError for what is no address."""
         return [f"{self.scheme}://{_netloc(host, self.port)}" for host in self.hosts]
 
+    @property
+    def title(self) -> str:
+        """What tells it from others, for people and files: its URLs, and not its token."""
+        return ",".join(self.urls())
+
 
 def endpoint(values: Mapping[str, str]) -> Endpoint:
     """The endpoint that SP_API_HTTP_HOST, SP_API_HTTP_PORT, SP_AUTH_TOKEN and SP_API_CA_FILE describe.
